@@ -1,0 +1,16 @@
+//! Generates the Rust types and services from `proto/`, without `protoc`.
+
+use std::path::{Path, PathBuf};
+use std::{env, error, fs};
+
+const PROTOS: [&str; 1] = ["didymium/v1/query.proto"];
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let files = protox::compile(PROTOS, [&root])?;
+    let descriptor = PathBuf::from(env::var("OUT_DIR")?).join("descriptor.bin");
+    fs::write(descriptor, protox::prost::Message::encode_to_vec(&files))?;
+    tonic_prost_build::configure().compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The gRPC interface, generated from `proto/`. Nothing here is written by hand.
+
+/// The first version of the interface; `proto/didymium/v1/` documents it.
+pub mod v1 {
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+    tonic::include_proto!("didymium.v1");
+}
+
+/// Every service and message in the form that gRPC reflection serves.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));

@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A time-series query server for commodity statistics.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a store with the built-in tables and the shipped figures
+    Init(InitArgs),
+    /// Load files into a table: all of them, or nothing
+    Load(LoadArgs),
+    /// Serve a store over gRPC
+    Serve(ServeArgs),
+    /// Run one query
+    Sql(SqlArgs),
+    /// List the tables
+    Tables(TablesArgs),
+    /// Show a table's columns
+    Describe(DescribeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// The folder: new, empty, or a store whose making was interrupted
+    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    /// The table
+    pub(crate) table: String,
+    /// CSV (.csv) or Parquet (.parquet) files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The store's folder
+    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    pub(crate) store: PathBuf,
+    /// Why, for the table's history
+    #[arg(long)]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The store's folder
+    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    pub(crate) store: PathBuf,
+    /// Where to listen; port 0 takes any free port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    pub(crate) listen: String,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// What queries may use.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// Memory of all queries' sorts, joins and aggregates together
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) memory: ByteSize,
+    /// The longest that one query may take
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(crate) query_timeout: Duration,
+}
+
+/// Which data: a server's or a folder's.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TargetArgs {
+    /// A server
+    #[arg(long, value_name = "grpc://HOST:PORT", env = "DIDYMIUM_URL")]
+    pub(crate) url: Option<String>,
+    /// A store's folder, queried in this process without a server
+    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SqlArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The statement
+    #[arg(short, long, value_name = "SQL", conflicts_with_all = ["file", "stdin"])]
+    pub(crate) command: Option<String>,
+    /// A file that holds the statement
+    #[arg(short, long, value_name = "FILE", conflicts_with = "stdin")]
+    pub(crate) file: Option<PathBuf>,
+    /// `-` reads the statement from standard input, as does giving none
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub(crate) stdin: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// The longest that the query may take
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// How rows are written [default: table on a terminal, else csv]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write to this file, which appears only when it is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people
+    Table,
+    /// RFC 4180 with a header
+    Csv,
+    /// One array of objects
+    Json,
+    /// One object per line
+    Ndjson,
+    /// An Arrow IPC stream
+    Arrow,
+    /// A Parquet file
+    Parquet,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TablesArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DescribeArgs {
+    /// The table
+    pub(crate) table: String,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

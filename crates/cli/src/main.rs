@@ -1,0 +1,89 @@
+//! The `didymium` command: makes a store, fills it, serves it, asks it.
+
+mod args;
+mod builtin;
+mod failure;
+mod init;
+mod load;
+mod output;
+mod rows;
+mod serve;
+mod sql;
+mod tables;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log_to_stderr(&args.command);
+    match run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::own(format!("can't start threads: {error}")))?;
+    #[expect(clippy::disallowed_methods, reason = "this is where the program's runtime starts")]
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(command) => result,
+            () = interrupted() => Err(Failure::interrupted()),
+        }
+    });
+    // A query that does not yield must not hold the exit up.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(args).await,
+        Command::Load(args) => load::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Sql(args) => sql::run(args).await,
+        Command::Tables(args) => tables::list(args).await,
+        Command::Describe(args) => tables::describe(args).await,
+    }
+}
+
+/// Ready at Ctrl-C, except in a server, which ends by itself then.
+async fn interrupted() {
+    if serve::is_running() || tokio::signal::ctrl_c().await.is_err() || serve::is_running() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Milliseconds since 1970: the one place that reads the clock.
+fn now_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "everything else is told the time")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Text for people, JSON where another program reads. A server tells what it does; other commands
+/// only what went wrong.
+fn log_to_stderr(command: &Command) {
+    use std::io::IsTerminal;
+    let default = if matches!(command, Command::Serve(_)) { "warn,didymium=info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("DIDYMIUM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.json().init();
+    }
+}

@@ -1,0 +1,143 @@
+//! A query's rows, from a server or from a store in this process.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::reader::StreamDecoder;
+use didymium_api::v1::query_response::Payload;
+use didymium_api::v1::query_service_client::QueryServiceClient;
+use didymium_api::v1::{QueryRequest, QueryResponse};
+use didymium_engine::{Engine, Limits, QueryResult};
+use didymium_store::Store;
+use tonic::Streaming;
+
+use crate::args::TargetArgs;
+use crate::failure::Failure;
+
+/// The rows of one query, as they come.
+pub(crate) enum Rows {
+    /// From the engine in this process.
+    Embedded { result: QueryResult, _engine: Arc<Engine> },
+    /// From a server.
+    Remote(Box<Remote>),
+}
+
+/// A server's answer, decoded as it arrives.
+pub(crate) struct Remote {
+    replies: Streaming<QueryResponse>,
+    decoder: StreamDecoder,
+    decoded: VecDeque<RecordBatch>,
+    complete: bool,
+}
+
+impl Rows {
+    /// Starts a query.
+    pub(crate) async fn of(
+        target: &TargetArgs,
+        sql: String,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        match (&target.url, &target.store) {
+            (Some(url), _) => Ok(Self::Remote(Box::new(Remote::ask(url, sql, timeout).await?))),
+            (None, Some(store)) => Self::embedded(store, sql, timeout).await,
+            (None, None) => Err(Failure::usage("name a server (--url) or a store (--store)")),
+        }
+    }
+
+    async fn embedded(
+        folder: &Path,
+        sql: String,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        let store = Arc::new(Store::open(folder)?);
+        let engine = Arc::new(Engine::new(store, Limits::default())?);
+        let request = didymium_engine::QueryRequest { sql, timeout };
+        let result = engine.query(request).await?;
+        Ok(Self::Embedded { result, _engine: engine })
+    }
+
+    /// The next rows; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        match self {
+            Self::Embedded { result, .. } => Ok(result.next().await.transpose()?),
+            Self::Remote(remote) => remote.next().await,
+        }
+    }
+
+    /// The columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Embedded { result, .. } => Arc::clone(result.schema()),
+            Self::Remote(remote) => {
+                remote.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
+            }
+        }
+    }
+
+    /// Every row at once.
+    pub(crate) async fn collect(mut self) -> Result<Vec<RecordBatch>, Failure> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+}
+
+impl Remote {
+    async fn ask(url: &str, sql: String, timeout: Option<Duration>) -> Result<Self, Failure> {
+        let Some(address) = url.strip_prefix("grpc://") else {
+            return Err(Failure::usage(format!("{url}: a server's address is grpc://HOST:PORT")));
+        };
+        let mut client = QueryServiceClient::connect(format!("http://{address}"))
+            .await
+            .map_err(|_| Failure::unreachable(format!("no server answers at {url}")))?;
+        let timeout = timeout
+            .map(TryInto::try_into)
+            .transpose()
+            .map_err(|_| Failure::usage("the timeout is too long"))?;
+        let replies = client.query(QueryRequest { sql, timeout }).await?.into_inner();
+        let mut remote = Self {
+            replies,
+            decoder: StreamDecoder::new(),
+            decoded: VecDeque::new(),
+            complete: false,
+        };
+        // The schema comes before any row: writers need it first.
+        while remote.decoder.schema().is_none() && remote.receive().await? {}
+        Ok(remote)
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        loop {
+            if let Some(batch) = self.decoded.pop_front() {
+                return Ok(Some(batch));
+            }
+            if !self.receive().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes one reply; false after the last.
+    async fn receive(&mut self) -> Result<bool, Failure> {
+        match self.replies.message().await? {
+            Some(QueryResponse { payload: Some(Payload::ArrowIpc(bytes)) }) => {
+                let mut buffer = Buffer::from_vec(bytes.to_vec());
+                while let Some(batch) = self.decoder.decode(&mut buffer)? {
+                    self.decoded.push_back(batch);
+                }
+            }
+            Some(QueryResponse { payload: Some(Payload::Summary(_)) }) => self.complete = true,
+            Some(_) => {}
+            None if self.complete => return Ok(false),
+            None => return Err(Failure::unreachable("the answer was cut off")),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,67 @@
+//! `didymium serve`: a store over gRPC.
+
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use didymium_engine::{Engine, Limits};
+use didymium_server::Server;
+use didymium_store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{LimitArgs, ServeArgs};
+use crate::failure::Failure;
+
+/// Whether this process is a server, which handles Ctrl-C itself.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_running() -> bool {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+/// Serves until SIGTERM or Ctrl-C, then lets running queries end.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    RUNNING.store(true, Ordering::Relaxed);
+    refuse_open_address(&args.listen)?;
+    let store = Arc::new(Store::open(&args.store)?);
+    let engine = Arc::new(Engine::new(store, limits(&args.limits))?);
+    let server = Server::bind(&args.listen, engine).await.map_err(listen_failure)?;
+    let address = server.address().map_err(listen_failure)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    #[expect(clippy::print_stdout, reason = "the line that says where to connect")]
+    {
+        println!("listening on grpc://{address}");
+    }
+    server.run(shutdown).await.map_err(listen_failure)
+}
+
+/// There is no authentication yet, so only this machine may connect.
+fn refuse_open_address(listen: &str) -> Result<(), Failure> {
+    let addresses = listen
+        .to_socket_addrs()
+        .map_err(|error| Failure::own(format!("can't listen on {listen}: {error}")))?;
+    match addresses.into_iter().find(|address| !address.ip().is_loopback()) {
+        None => Ok(()),
+        Some(address) => Err(Failure::own(format!(
+            "{address} can be reached from other machines, and there is no authentication: listen on 127.0.0.1 and reach it through a tunnel"
+        ))),
+    }
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    Limits {
+        memory_bytes: usize::try_from(args.memory.as_u64()).unwrap_or(usize::MAX),
+        timeout: args.query_timeout,
+        ..Limits::default()
+    }
+}
+
+fn listen_failure(error: didymium_server::ServerError) -> Failure {
+    Failure::own(error.to_string())
+}

@@ -1,0 +1,28 @@
+//! `didymium sql`: one query.
+
+use std::io::Read;
+
+use crate::args::SqlArgs;
+use crate::failure::Failure;
+use crate::output::write;
+use crate::rows::Rows;
+
+/// Runs the statement and writes its rows.
+pub(crate) async fn run(args: SqlArgs) -> Result<(), Failure> {
+    let sql = statement(&args)?;
+    let rows = Rows::of(&args.target, sql, args.timeout).await?;
+    write(rows, &args.output).await
+}
+
+fn statement(args: &SqlArgs) -> Result<String, Failure> {
+    if let Some(command) = &args.command {
+        return Ok(command.clone());
+    }
+    if let Some(file) = &args.file {
+        return std::fs::read_to_string(file)
+            .map_err(|error| Failure::own(format!("{}: {error}", file.display())));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}

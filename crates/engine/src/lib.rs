@@ -1,0 +1,22 @@
+//! One DataFusion session over the store and the functions.
+//!
+//! [`Engine::query`] takes the text of one SELECT statement: it is checked against limits before
+//! anything is planned, planned over one snapshot of each table that it names, and run on threads
+//! of its own under a memory limit and a deadline. Its rows come as plain Arrow types, and
+//! [`IpcEncoder`] cuts them into messages for the wire.
+
+mod conform;
+mod encode;
+mod engine;
+mod error;
+mod guard;
+mod limits;
+mod objects;
+mod query;
+mod session;
+
+pub use encode::IpcEncoder;
+pub use engine::Engine;
+pub use error::{Error, ErrorKind, Result};
+pub use limits::Limits;
+pub use query::{QueryRequest, QueryResult};

@@ -1,0 +1,56 @@
+//! Every limit on a query, by name.
+
+use std::time::Duration;
+
+/// What a query may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of all queries' sorts, joins and aggregates together.
+    pub memory_bytes: usize,
+    /// Bytes of the files that they spill to.
+    pub spill_bytes: u64,
+    /// Time of one query, from its arrival to its last row.
+    pub timeout: Duration,
+    /// Threads that run queries.
+    pub threads: usize,
+    /// Rows of a batch inside the engine.
+    pub batch_rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 1024 * 1024 * 1024,
+            spill_bytes: 4 * 1024 * 1024 * 1024,
+            timeout: Duration::from_secs(300),
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
+            batch_rows: 8192,
+        }
+    }
+}
+
+/// Bytes of a statement's text.
+pub(crate) const SQL_BYTES: usize = 256 * 1024;
+
+/// Operators that follow one another without a comma or parenthesis between them. Planning takes
+/// a stack frame for each, and time that grows with their square.
+pub(crate) const CHAINED_OPERATORS: usize = 1024;
+
+/// Operators around any one place of a statement, all levels of parentheses together.
+pub(crate) const NESTED_OPERATORS: usize = 4096;
+
+/// Items of one IN list.
+pub(crate) const IN_LIST_ITEMS: usize = 4096;
+
+/// Levels of parentheses and subqueries.
+pub(crate) const NESTING: usize = 50;
+
+/// Tables, subqueries and table functions that one statement reads.
+pub(crate) const RELATIONS: usize = 128;
+
+/// Expressions of one SELECT list.
+pub(crate) const SELECTED_COLUMNS: usize = 1024;
+
+/// Stack of a thread that plans and runs queries: enough for all of the above at once. Only what is
+/// used of it takes memory.
+pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;

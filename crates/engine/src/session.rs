@@ -1,0 +1,93 @@
+//! The one place where a DataFusion session is built.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+use datafusion::common::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionConfig;
+use didymium_store::Store;
+
+use crate::Limits;
+use crate::objects::StoreOnly;
+
+/// The catalog and schema of tables that a statement names without either.
+pub(crate) const CATALOG: &str = "didymium";
+pub(crate) const SCHEMA: &str = "main";
+
+/// Bytes of Parquet footers that are kept: data files never change under their names.
+const FOOTER_CACHE_BYTES: usize = 256 * 1024 * 1024;
+
+/// How many consumers an out-of-memory message names.
+const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("3 is not 0");
+
+/// What all queries share: the memory pool, the spill folder, the store's files.
+pub(crate) fn runtime(store: &Store, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_CONSUMERS);
+    let spill = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::OsTmpDirectory)
+        .with_max_temp_directory_size(limits.spill_bytes);
+    let caches = CacheManagerConfig::default()
+        .with_metadata_cache_limit(FOOTER_CACHE_BYTES)
+        .with_list_files_cache_limit(0);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(spill)
+        .with_cache_manager(caches)
+        .with_object_store_registry(Arc::new(StoreOnly(store.objects())))
+        .build_arc()
+}
+
+/// A session without tables: the functions and the configuration that every statement gets.
+pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<SessionState> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(limits.threads)
+        .with_batch_size(limits.batch_rows)
+        // Sorted files stay sorted through a repartition.
+        .with_prefer_existing_sort(true);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    // Where a scan gives one ordered partition, hashing it into several would sort it again.
+    options.optimizer.preserve_file_partitions = 1;
+    // The default would reserve more for each sort than a small pool holds.
+    options.execution.sort_spill_reservation_bytes =
+        options.execution.sort_spill_reservation_bytes.min(limits.memory_bytes / 16);
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    didymium_functions::register(&mut state)?;
+    Ok(state)
+}
+
+/// The session of one statement: `base` with these tables.
+pub(crate) fn with_tables(
+    base: &SessionState,
+    tables: BTreeMap<String, Arc<dyn TableProvider>>,
+) -> Result<SessionState> {
+    let schema = MemorySchemaProvider::new();
+    for (name, table) in tables {
+        schema.register_table(name, table)?;
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(SessionStateBuilder::new_from_existing(base.clone())
+        .with_catalog_list(Arc::new(catalogs))
+        .build())
+}

@@ -1,0 +1,211 @@
+//! Window functions that set a value against the one of an earlier period.
+
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Builder};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, IntervalUnit};
+use datafusion_common::{Result, ScalarValue, internal_err};
+use datafusion_expr::{
+    Documentation, LimitEffect, PartitionEvaluator, ReversedUDWF, Signature, Volatility,
+    WindowUDFImpl,
+};
+use datafusion_functions_window_common::expr::ExpressionArgs;
+use datafusion_functions_window_common::field::WindowUDFFieldArgs;
+use datafusion_functions_window_common::partition::PartitionEvaluatorArgs;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Literal;
+use didymium_model::{Base, Interval, Lookback};
+
+use crate::error::invalid;
+use crate::period_columns::{period_at, period_type};
+
+/// A function of a value and the value one interval earlier: `prior`, `yoy`, `growth` and their kin.
+///
+/// It streams. The engine hands it the rows of one series in the order of their periods, one at a
+/// time, and it keeps one interval of them; see [`Lookback`].
+#[derive(Debug)]
+pub(crate) struct BaseWindow {
+    pub(crate) name: &'static str,
+    /// The interval that the name implies; without one the last argument says it.
+    pub(crate) interval: Option<Interval>,
+    /// The result for a value and a base that is known.
+    pub(crate) compare: fn(value: Option<f64>, base: f64) -> Option<f64>,
+    pub(crate) documentation: Documentation,
+    signature: Signature,
+}
+
+impl BaseWindow {
+    pub(crate) fn new(
+        name: &'static str,
+        interval: Option<Interval>,
+        compare: fn(Option<f64>, f64) -> Option<f64>,
+        documentation: Documentation,
+    ) -> Self {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Self { name, interval, compare, documentation, signature }
+    }
+
+    /// How many arguments follow the value and the period.
+    pub(crate) fn trailing_arguments(&self) -> usize {
+        usize::from(self.interval.is_none())
+    }
+
+    /// The interval of one call: the function's own, or its last argument.
+    fn interval_of(&self, arguments: &[Arc<dyn PhysicalExpr>]) -> Result<Interval> {
+        if let Some(interval) = self.interval {
+            return Ok(interval);
+        }
+        let literal = arguments.last().and_then(|last| last.downcast_ref::<Literal>());
+        let Some(literal) = literal else {
+            return Err(invalid(self.name, "the interval must be a constant, such as INTERVAL '1 year'"));
+        };
+        match literal.value() {
+            ScalarValue::IntervalMonthDayNano(Some(parts)) => {
+                Interval::from_parts(parts.months, parts.days, parts.nanoseconds)
+                    .map_err(|error| invalid(self.name, error))
+            }
+            ScalarValue::IntervalMonthDayNano(None) => {
+                Err(invalid(self.name, "the interval must not be NULL"))
+            }
+            other => internal_err!("{}: an interval arrived as {other:?}", self.name),
+        }
+    }
+}
+
+// The name says everything that distinguishes one of these functions from another.
+impl PartialEq for BaseWindow {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for BaseWindow {}
+
+impl Hash for BaseWindow {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl WindowUDFImpl for BaseWindow {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let trailing = self.trailing_arguments();
+        if !(2 + trailing..=3 + trailing).contains(&given.len()) {
+            return Err(invalid(self.name, format!("expected {}", self.documentation.syntax_example)));
+        }
+        let (periods, trailing) = given[1..].split_at(given.len() - 1 - trailing);
+        let mut coerced = vec![value_type(self.name, &given[0])?];
+        for period in periods {
+            coerced.push(period_type(self.name, period)?);
+        }
+        for interval in trailing {
+            coerced.push(interval_type(self.name, interval)?);
+        }
+        Ok(coerced)
+    }
+
+    /// The value and the period; the interval is a constant and no column.
+    fn expressions(&self, args: ExpressionArgs) -> Vec<Arc<dyn PhysicalExpr>> {
+        let arguments = args.input_exprs();
+        arguments[..arguments.len() - self.trailing_arguments()].to_vec()
+    }
+
+    fn partition_evaluator(
+        &self,
+        args: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
+        let lookback = Lookback::new(self.interval_of(args.input_exprs())?);
+        Ok(Box::new(BaseEvaluator { name: self.name, compare: self.compare, lookback }))
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(args.name(), DataType::Float64, true)))
+    }
+
+    /// Rows in descending order would show a period before its base.
+    fn reverse_expr(&self) -> ReversedUDWF {
+        ReversedUDWF::NotSupported
+    }
+
+    fn limit_effect(&self, _: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {
+        LimitEffect::None
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
+    }
+}
+
+fn value_type(function: &str, given: &DataType) -> Result<DataType> {
+    if given.is_numeric() || given.is_null() {
+        return Ok(DataType::Float64);
+    }
+    Err(invalid(function, format!("the value must be a number, not {given}")))
+}
+
+fn interval_type(function: &str, given: &DataType) -> Result<DataType> {
+    match given {
+        DataType::Interval(_) | DataType::Null | DataType::Utf8 | DataType::Utf8View => {
+            Ok(DataType::Interval(IntervalUnit::MonthDayNano))
+        }
+        other => Err(invalid(
+            function,
+            format!("the last argument must be an interval, such as INTERVAL '1 year', not {other}"),
+        )),
+    }
+}
+
+/// The state of one series.
+#[derive(Debug)]
+struct BaseEvaluator {
+    name: &'static str,
+    compare: fn(Option<f64>, f64) -> Option<f64>,
+    lookback: Lookback,
+}
+
+impl BaseEvaluator {
+    fn next(&mut self, columns: &[ArrayRef], row: usize) -> Result<Option<f64>> {
+        let Some(period) = period_at(&columns[1..], row)? else { return Ok(None) };
+        let values = columns[0].as_primitive::<Float64Type>();
+        let value = values.is_valid(row).then(|| values.value(row));
+        let base = self.lookback.next(period, value).map_err(|error| invalid(self.name, error))?;
+        Ok(match base {
+            Base::Value(base) => (self.compare)(value, base),
+            Base::Missing | Base::Null => None,
+        })
+    }
+}
+
+impl PartitionEvaluator for BaseEvaluator {
+    /// A result needs earlier rows only, so rows leave as they come.
+    fn is_causal(&self) -> bool {
+        true
+    }
+
+    fn supports_bounded_execution(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self, columns: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
+        self.next(columns, range.start).map(ScalarValue::Float64)
+    }
+
+    /// The whole partition at once: the engine's way when another function of the window needs it.
+    fn evaluate_all(&mut self, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+        let mut results = Float64Builder::with_capacity(rows);
+        for row in 0..rows {
+            results.append_option(self.next(columns, row)?);
+        }
+        Ok(Arc::new(results.finish()))
+    }
+}

@@ -1,0 +1,93 @@
+//! Orders the windows of the period functions by their period.
+
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::expr::Sort;
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
+use datafusion_expr::{Expr, WindowFrame, WindowFunctionDefinition};
+
+use crate::base_window::BaseWindow;
+use crate::error::invalid;
+
+/// Gives a period function the order that it needs, whatever order the query writes.
+///
+/// `yoy(value)` takes its period from ORDER BY, `yoy(value, period)` needs no ORDER BY, and a
+/// descending one is turned round: a result never depends on the order of rows. What can't be meant
+/// is refused: an order by something else, a frame, FILTER, DISTINCT, IGNORE NULLS.
+#[derive(Debug)]
+pub(crate) struct WindowOrder;
+
+impl ExprPlanner for WindowOrder {
+    fn plan_window(&self, mut window: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let WindowFunctionDefinition::WindowUDF(function) = window.func_def.clone() else {
+            return Ok(PlannerResult::Original(window));
+        };
+        let Some(function) = function.inner().downcast_ref::<BaseWindow>() else {
+            return Ok(PlannerResult::Original(window));
+        };
+        refuse_modifiers(function.name, &window)?;
+        let periods = take_periods(function, &mut window)?;
+        window.order_by = ordered_by(function.name, periods, window.order_by)?;
+        window.window_frame = WindowFrame::new(Some(false));
+        Ok(PlannerResult::Original(window))
+    }
+}
+
+fn refuse_modifiers(function: &str, window: &RawWindowExpr) -> Result<()> {
+    let without_frame = [Some(false), Some(true), None].map(WindowFrame::new);
+    if !without_frame.contains(&window.window_frame) {
+        return Err(invalid(function, "a period finds its base by the calendar: leave the frame (ROWS, RANGE, GROUPS) out"));
+    }
+    if window.filter.is_some() || window.distinct || window.null_treatment.is_some() {
+        return Err(invalid(function, "FILTER, DISTINCT and IGNORE NULLS have no meaning here: filter the rows in a subquery"));
+    }
+    Ok(())
+}
+
+/// The period's expressions: the arguments after the value, or the ORDER BY where there are none.
+fn take_periods(function: &BaseWindow, window: &mut RawWindowExpr) -> Result<Vec<Expr>> {
+    let trailing = window.args.iter().rev().take_while(|argument| is_interval(argument)).count();
+    let trailing = trailing.min(function.trailing_arguments());
+    let end = window.args.len() - trailing;
+    if end > 1 {
+        return Ok(window.args[1..end].to_vec());
+    }
+    let periods: Vec<Expr> = window.order_by.iter().map(|sort| sort.expr.clone()).collect();
+    if end == 0 || !(1..=2).contains(&periods.len()) {
+        return Err(invalid(
+            function.name,
+            format!(
+                "name the period, as in {}, or order the window by it: OVER (PARTITION BY series ORDER BY period_start, period_end)",
+                function.documentation.syntax_example
+            ),
+        ));
+    }
+    window.args.splice(1..1, periods.iter().cloned());
+    Ok(periods)
+}
+
+fn is_interval(argument: &Expr) -> bool {
+    matches!(
+        argument,
+        Expr::Literal(
+            ScalarValue::IntervalMonthDayNano(_)
+                | ScalarValue::IntervalYearMonth(_)
+                | ScalarValue::IntervalDayTime(_),
+            _
+        )
+    )
+}
+
+/// The periods in ascending order, then whatever else the query orders by.
+fn ordered_by(function: &str, periods: Vec<Expr>, written: Vec<Sort>) -> Result<Vec<Sort>> {
+    if let Some(first) = written.first()
+        && first.expr != periods[0]
+    {
+        return Err(invalid(
+            function,
+            format!("the window is ordered by {}: order it by the period, {}", first.expr, periods[0]),
+        ));
+    }
+    let rest = written.into_iter().filter(|sort| !periods.contains(&sort.expr)).collect::<Vec<_>>();
+    let periods = periods.iter().map(|period| period.clone().sort(true, false));
+    Ok(periods.chain(rest).collect())
+}

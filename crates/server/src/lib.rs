@@ -1,0 +1,7 @@
+//! The gRPC server: requests become engine calls, engine errors become statuses.
+
+mod query;
+mod serve;
+mod status;
+
+pub use serve::{Server, ServerError};

@@ -1,0 +1,122 @@
+//! A listening server, from its socket to its last query.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use didymium_api::DESCRIPTOR_SET;
+use didymium_api::v1::query_service_server::QueryServiceServer;
+use didymium_engine::Engine;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server as Transport;
+
+use crate::query::Queries;
+
+/// The largest request: a statement of the longest length, and what surrounds it.
+const REQUEST_BYTES: usize = 1024 * 1024;
+
+/// How often an idle connection is asked whether its client is there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// How long running queries may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server whose socket is open.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    engine: Arc<Engine>,
+}
+
+/// Why a server can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address as given.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The transport failed.
+    #[error("the server stopped: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The interface can't be described to clients.
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl Server {
+    /// Opens the socket: from here on clients can connect. Port 0 takes any free port.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`], for example while another process has the port.
+    pub async fn bind(address: &str, engine: Arc<Engine>) -> Result<Self, ServerError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServerError::Listen { address: address.to_owned(), source })?;
+        Ok(Self { listener, engine })
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`] where the system does not say.
+    pub fn address(&self) -> Result<SocketAddr, ServerError> {
+        self.listener
+            .local_addr()
+            .map_err(|source| ServerError::Listen { address: "the socket".to_owned(), source })
+    }
+
+    /// Serves until `shutdown` is ready, then lets running queries end for a while.
+    ///
+    /// # Errors
+    /// [`ServerError::Transport`] where the socket fails.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let stop = CancellationToken::new();
+        let queries = Queries { engine: self.engine, stop: stop.clone() };
+        let queries = QueryServiceServer::new(queries).max_decoding_message_size(REQUEST_BYTES);
+        let (health_reporter, health) = tonic_health::server::health_reporter();
+        health_reporter.set_serving::<QueryServiceServer<Queries>>().await;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let shutdown = async move {
+            shutdown.await;
+            tracing::info!("shutting down");
+            health_reporter.set_not_serving::<QueryServiceServer<Queries>>().await;
+            health_reporter
+                .set_service_status("", tonic_health::ServingStatus::NotServing)
+                .await;
+            stop_after_drain(stop);
+        };
+        Transport::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .add_service(queries)
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), shutdown)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Ends what still runs when the time for it is over.
+fn stop_after_drain(stop: CancellationToken) {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the process, at the latest")]
+    tokio::spawn(async move {
+        tokio::time::sleep(DRAIN).await;
+        stop.cancel();
+    });
+}

@@ -1,0 +1,47 @@
+//! The one place where an engine error meets the wire.
+
+use std::collections::HashMap;
+
+use didymium_engine::{Error, ErrorKind};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Who speaks in the details of an error.
+const DOMAIN: &str = "didymium";
+
+/// An error as every protocol sends it: a code, a sentence, and details that programs read.
+pub(crate) fn status(error: &Error, query_id: &str) -> Status {
+    let (code, reason) = code(error.kind());
+    let mut details = ErrorDetails::with_error_info(
+        reason,
+        DOMAIN,
+        HashMap::from([("query_id".to_owned(), query_id.to_owned())]),
+    );
+    details.set_request_info(query_id, "");
+    if error.kind() == ErrorKind::Internal {
+        // What went wrong inside is for the log; the id ties the two together.
+        tracing::error!(query_id, %error, "internal error");
+        let message = format!("internal error; the server's log has the details of query {query_id}");
+        return Status::with_error_details(code, message, details);
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+fn code(kind: ErrorKind) -> (Code, &'static str) {
+    match kind {
+        ErrorKind::InvalidInput => (Code::InvalidArgument, "INVALID_INPUT"),
+        ErrorKind::NotFound => (Code::NotFound, "NOT_FOUND"),
+        ErrorKind::Denied => (Code::PermissionDenied, "DENIED"),
+        ErrorKind::AlreadyExists => (Code::AlreadyExists, "ALREADY_EXISTS"),
+        ErrorKind::Precondition => (Code::FailedPrecondition, "PRECONDITION"),
+        ErrorKind::Conflict => (Code::Aborted, "CONFLICT"),
+        ErrorKind::OutOfRange => (Code::OutOfRange, "OUT_OF_RANGE"),
+        ErrorKind::OverLimit => (Code::ResourceExhausted, "OVER_LIMIT"),
+        ErrorKind::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
+        ErrorKind::Cancelled => (Code::Cancelled, "CANCELLED"),
+        ErrorKind::Unavailable => (Code::Unavailable, "UNAVAILABLE"),
+        ErrorKind::Corrupt => (Code::DataLoss, "CORRUPT"),
+        ErrorKind::Unsupported => (Code::Unimplemented, "UNSUPPORTED"),
+        ErrorKind::Internal => (Code::Internal, "INTERNAL"),
+    }
+}

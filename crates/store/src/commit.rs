@@ -1,0 +1,163 @@
+//! Strict commits: exactly the version after the one that was read, or an error.
+
+use std::collections::HashMap;
+
+use deltalake_core::kernel::transaction::{
+    CommitBuilder, CommitProperties, PostCommit, TableReference, TransactionError,
+};
+use deltalake_core::kernel::{Action, CommitInfo, Transaction};
+use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::protocol::DeltaOperation;
+use deltalake_core::DeltaTableError;
+use serde_json::{Value, json};
+
+use crate::{Error, Result};
+
+/// What is written of a commit beside its actions.
+#[derive(Debug, Clone)]
+pub(crate) struct Commit {
+    pub(crate) table: String,
+    /// Who commits.
+    pub(crate) author: String,
+    pub(crate) message: Option<String>,
+    /// The load, for idempotency: one load id lands once.
+    pub(crate) load_id: Option<String>,
+    /// The SHA-256 of the input.
+    pub(crate) input_sha256: Option<String>,
+    pub(crate) now_ms: i64,
+    pub(crate) operation: DeltaOperation,
+}
+
+/// How a strict commit ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is durable as this version.
+    Committed(u64),
+    /// Another writer took the version; nothing was written.
+    Lost,
+}
+
+/// The name under which a load's transaction stands in the log.
+pub(crate) fn application(load_id: &str) -> String {
+    format!("didymium.load.{load_id}")
+}
+
+impl Commit {
+    /// Commits `actions` as the version after the one that `read` shows, or as version 0.
+    ///
+    /// Delta's own rebase is never used: its conflict check lets two writers both replace one file.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the outcome can't be known or the storage failed; a file that
+    /// the commit names must then be kept.
+    pub(crate) async fn run(
+        &self,
+        log: &LogStoreRef,
+        read: Option<&dyn TableReference>,
+        actions: Vec<Action>,
+    ) -> Result<Outcome> {
+        let version = read.map_or(0, |read| read.eager_snapshot().version() as u64 + 1);
+        let mut actions = actions;
+        actions.insert(0, Action::CommitInfo(self.info(log, version).await?));
+        let mut properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_create_checkpoint(true)
+            .with_cleanup_expired_logs(Some(false));
+        if let Some(load_id) = &self.load_id {
+            properties = properties.with_application_transaction(Transaction {
+                app_id: application(load_id),
+                version: version as i64,
+                last_updated: Some(self.now_ms),
+            });
+        }
+        let prepared = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(read, log.clone(), self.operation.clone())
+            .into_prepared_commit_future()
+            .await
+            .map_err(|error| Error::from_delta(&self.table, error))?;
+        match prepared.await {
+            Ok(post_commit) => {
+                self.finish(post_commit).await;
+                Ok(Outcome::Committed(version))
+            }
+            Err(error) => self.outcome_after(log, version, error).await,
+        }
+    }
+
+    /// The checkpoint, after the commit is durable: a failure here is not the commit's.
+    async fn finish(&self, post_commit: PostCommit) {
+        if let Err(error) = post_commit.await {
+            tracing::warn!(table = self.table, %error, "no checkpoint was written");
+        }
+    }
+
+    /// After an error the log itself says what happened.
+    async fn outcome_after(
+        &self,
+        log: &LogStoreRef,
+        version: u64,
+        error: DeltaTableError,
+    ) -> Result<Outcome> {
+        let entry = log.read_commit_entry(version as _).await.map_err(|unreadable| {
+            Error::Unavailable(format!(
+                "table {}: {error}; whether version {version} was committed is not known ({unreadable}): load again, a load lands only once",
+                self.table
+            ))
+        })?;
+        let lost = matches!(
+            &error,
+            DeltaTableError::Transaction {
+                source: TransactionError::MaxCommitAttempts(_)
+                    | TransactionError::VersionAlreadyExists(_)
+            }
+        );
+        match (entry, &self.load_id) {
+            (Some(entry), Some(load_id)) if mentions(&entry, &application(load_id)) => {
+                Ok(Outcome::Committed(version))
+            }
+            (Some(_), _) => Ok(Outcome::Lost),
+            (None, _) if lost => Ok(Outcome::Lost),
+            (None, _) => Err(Error::from_delta(&self.table, error)),
+        }
+    }
+
+    /// Our own commit information, with a time that never goes back along the log.
+    async fn info(&self, log: &LogStoreRef, version: u64) -> Result<CommitInfo> {
+        let previous = match version.checked_sub(1) {
+            None => None,
+            Some(previous) => log
+                .read_commit_entry(previous as _)
+                .await
+                .map_err(|error| Error::from_delta(&self.table, error))?
+                .and_then(|entry| timestamp(&entry)),
+        };
+        let timestamp = previous.map_or(self.now_ms, |previous| self.now_ms.max(previous + 1));
+        let details = json!({
+            "author": self.author,
+            "message": self.message,
+            "loadId": self.load_id,
+            "inputSha256": self.input_sha256,
+        });
+        Ok(CommitInfo {
+            timestamp: Some(timestamp),
+            operation: Some(self.operation.name().to_owned()),
+            read_version: version.checked_sub(1),
+            engine_info: Some(concat!("didymium ", env!("CARGO_PKG_VERSION")).to_owned()),
+            info: HashMap::from([("didymium".to_owned(), details)]),
+            ..CommitInfo::default()
+        })
+    }
+}
+
+fn actions(entry: &[u8]) -> impl Iterator<Item = Value> + '_ {
+    entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}
+
+fn timestamp(entry: &[u8]) -> Option<i64> {
+    actions(entry).find_map(|action| action["commitInfo"]["timestamp"].as_i64())
+}
+
+fn mentions(entry: &[u8], application: &str) -> bool {
+    actions(entry).any(|action| action["txn"]["appId"].as_str() == Some(application))
+}

@@ -1,0 +1,92 @@
+//! One data file of a table, as the log tells of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use didymium_model::Day;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The tag of files that our writer made: the columns that it sorted the file by.
+pub(crate) const SORTED_TAG: &str = "didymium.sorted_by";
+
+/// The tag that says whether every series has each period once in the file.
+pub(crate) const UNIQUE_PERIODS_TAG: &str = "didymium.unique_periods";
+
+/// A live file of one version of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFile {
+    /// From the table's folder.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) modified_ms: i64,
+    /// What the log knows of its rows and columns, in the schema's order.
+    pub(crate) statistics: Arc<Statistics>,
+    /// The columns that it is sorted by; empty for a file that another program appended.
+    pub(crate) sorted_by: Vec<String>,
+}
+
+/// The log's statistics of one file, in Delta's JSON form.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct FileStatistics {
+    pub(crate) num_records: Option<u64>,
+    pub(crate) min_values: Map<String, Value>,
+    pub(crate) max_values: Map<String, Value>,
+    pub(crate) null_count: HashMap<String, Value>,
+}
+
+impl FileStatistics {
+    /// In the engine's form: exact where the log says something, absent elsewhere.
+    pub(crate) fn in_schema(&self, schema: &Schema) -> Statistics {
+        let columns = schema.fields().iter().map(|field| {
+            let name = field.name();
+            let bound = |values: &Map<String, Value>| {
+                let scalar = values.get(name).and_then(|value| scalar(value, field.data_type()));
+                scalar.map_or(Precision::Absent, Precision::Exact)
+            };
+            let nulls = self.null_count.get(name).and_then(Value::as_u64);
+            ColumnStatistics {
+                null_count: nulls.map_or(Precision::Absent, |nulls| Precision::Exact(nulls as usize)),
+                min_value: bound(&self.min_values),
+                max_value: bound(&self.max_values),
+                ..ColumnStatistics::new_unknown()
+            }
+        });
+        Statistics {
+            num_rows: self.num_records.map_or(Precision::Absent, |rows| Precision::Exact(rows as usize)),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns.collect(),
+        }
+    }
+}
+
+/// A bound out of the log; `None` for types whose bounds the log does not carry exactly.
+fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+    Some(match data_type {
+        DataType::Utf8 => ScalarValue::Utf8(Some(value.as_str()?.to_owned())),
+        DataType::Int64 => ScalarValue::Int64(Some(value.as_i64()?)),
+        DataType::Float64 => ScalarValue::Float64(Some(value.as_f64()?)),
+        DataType::Date32 => {
+            ScalarValue::Date32(Some(Day::parse(value.as_str()?)?.days_from_epoch()))
+        }
+        _ => return None,
+    })
+}
+
+/// A bound for the log; `None` where the log's form would lose something.
+pub(crate) fn bound(value: &ScalarValue) -> Option<Value> {
+    match value {
+        ScalarValue::Utf8(Some(text)) if text.len() <= LONGEST_BOUND => Some(text.as_str().into()),
+        ScalarValue::Int64(Some(number)) => Some((*number).into()),
+        ScalarValue::Float64(Some(number)) => serde_json::Number::from_f64(*number).map(Value::Number),
+        ScalarValue::Date32(Some(days)) => Some(Day::from_epoch(*days).to_string().into()),
+        _ => None,
+    }
+}
+
+/// Longer texts get no bounds: a cut one would not be exact, and nobody filters by a note.
+const LONGEST_BOUND: usize = 256;

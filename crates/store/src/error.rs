@@ -1,0 +1,99 @@
+//! What can go wrong in a store, by what the caller can do about it.
+
+use crate::Faults;
+
+/// The store's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A declaration or an argument that can't be meant.
+    #[error("{0}")]
+    Invalid(String),
+    /// A load whose rows break a rule; nothing of it was written.
+    #[error("{0}")]
+    Faulty(Faults),
+    /// There is no such table.
+    #[error("there is no table {name}{}", nearest(.similar))]
+    UnknownTable {
+        /// The name asked for.
+        name: String,
+        /// Names of tables that look like it.
+        similar: Vec<String>,
+    },
+    /// The thing to be made is there already.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// The folder or table is not in a state that allows this.
+    #[error("{0}")]
+    Precondition(String),
+    /// Other writers were faster, again and again.
+    #[error("table {table}: version {winner} was committed by another writer in each of {attempts} attempts; try again")]
+    Conflict {
+        /// The table.
+        table: String,
+        /// The newest version, which is somebody else's.
+        winner: u64,
+        /// How often we tried.
+        attempts: usize,
+    },
+    /// Stored bytes are missing or not what was written.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The storage does not answer, or a write's outcome is not known.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A broken promise of our own.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What the caller can do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Mend the input.
+    InvalidInput,
+    /// Name something that exists.
+    NotFound,
+    /// Use what exists, or another name.
+    AlreadyExists,
+    /// Change the state of the store first.
+    Precondition,
+    /// Try again: another writer won.
+    Conflict,
+    /// Restore from a copy.
+    Corrupt,
+    /// Wait and try again.
+    Unavailable,
+    /// Report it.
+    Internal,
+}
+
+impl Error {
+    /// What the caller can do.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid(_) | Self::Faulty(_) => Kind::InvalidInput,
+            Self::UnknownTable { .. } => Kind::NotFound,
+            Self::AlreadyExists(_) => Kind::AlreadyExists,
+            Self::Precondition(_) => Kind::Precondition,
+            Self::Conflict { .. } => Kind::Conflict,
+            Self::Corrupt(_) => Kind::Corrupt,
+            Self::Unavailable(_) => Kind::Unavailable,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// An error of Delta's log, for a table that exists.
+    pub(crate) fn from_delta(table: &str, error: deltalake_core::DeltaTableError) -> Self {
+        Self::Unavailable(format!("table {table}: {error}"))
+    }
+}
+
+fn nearest(similar: &[String]) -> String {
+    match similar {
+        [] => String::new(),
+        similar => format!("; did you mean {}?", similar.join(" or ")),
+    }
+}

@@ -1,0 +1,32 @@
+//! Tables of observations as Delta tables on an object store.
+//!
+//! A [`Store`] is a folder of tables. Each table is a Delta table: a log of numbered commits beside
+//! sorted Parquet files, so that other programs read the same files without an export. Loading is
+//! all or nothing: [`Table::load`] parses, checks, sorts, writes and commits, or changes nothing.
+//! Reading is by [`Snapshot`]: one version of one table, to the end of a statement.
+//!
+//! No SQL here, and nothing that prints.
+
+mod commit;
+mod data_file;
+mod declaration;
+mod error;
+mod fault;
+mod layout;
+mod load;
+mod local;
+mod scan;
+mod snapshot;
+mod standard_columns;
+mod store;
+mod table;
+mod write;
+
+pub use declaration::{ColumnDeclaration, ColumnType, Declaration, Measure, TableKind};
+pub use error::{Error, Kind, Result};
+pub use fault::{Fault, Faults};
+pub use load::{Input, InputFormat, LoadRequest, Loaded};
+pub use scan::SnapshotTable;
+pub use snapshot::Snapshot;
+pub use store::{OBJECT_STORE_URL, Store};
+pub use table::Table;

@@ -1,0 +1,196 @@
+//! Rows out of a CSV file.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, RecordBatch,
+    StringBuilder,
+};
+use arrow::datatypes::{Field, Schema};
+use didymium_model::Day;
+
+use super::Input;
+use super::prepare::Parsed;
+use crate::layout::internal;
+use crate::standard_columns::SERIES;
+use crate::{ColumnDeclaration, ColumnType, Declaration, Fault, Faults, Result, TableKind};
+
+/// Reads the table's columns, whatever their order in the file. `None` where the header is wrong.
+pub(super) fn parse(
+    declaration: &Declaration,
+    input: &Input,
+    faults: &mut Faults,
+) -> Result<Option<Parsed>> {
+    let content = input.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&input.bytes);
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(content);
+    let columns = file_columns(declaration);
+    let Some(places) = header(&columns, &mut reader, input, faults) else { return Ok(None) };
+    let mut builders: Vec<Builder> = columns.iter().map(|column| Builder::new(column.kind)).collect();
+    let width = reader.headers().map_or(0, |headers| headers.len());
+    let mut row_numbers = Vec::new();
+    let mut record = ::csv::StringRecord::new();
+    loop {
+        let line = reader.position().line();
+        let fault = |column: &str, rule: String, value: Option<&str>| Fault {
+            file: input.name.clone(),
+            row: line,
+            column: column.to_owned(),
+            rule,
+            value: value.map(shortened),
+        };
+        match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => {}
+            Err(error) => {
+                faults.add(fault("", format!("is not readable: {}", reason(&error)), None));
+                if !matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) {
+                    break;
+                }
+                continue;
+            }
+        }
+        let row = record.position().map_or(line, |position| position.line());
+        if record.len() != width {
+            let rule = format!("has {} cells where the header has {width}", record.len());
+            faults.add(Fault { row, ..fault("", rule, None) });
+            continue;
+        }
+        for ((column, place), builder) in columns.iter().zip(&places).zip(&mut builders) {
+            let cell = place.and_then(|place| record.get(place)).filter(|cell| !cell.is_empty());
+            if !builder.append(cell) {
+                let rule = column.kind.expectation().to_owned();
+                faults.add(Fault { row, ..fault(&column.name, rule, cell) });
+            }
+        }
+        row_numbers.push(row);
+    }
+    let arrays = builders.iter_mut().map(Builder::finish).collect();
+    // NULL in a column that forbids it is the check's to tell.
+    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let rows = RecordBatch::try_new(schema, arrays).map_err(internal)?;
+    Ok(Some(Parsed { rows, row_numbers }))
+}
+
+/// The columns that a file brings: all but the series, which is derived.
+pub(super) fn file_columns(declaration: &Declaration) -> Vec<ColumnDeclaration> {
+    let mut columns = declaration.all_columns();
+    if declaration.kind == TableKind::Series {
+        columns.retain(|column| column.name != SERIES);
+    }
+    columns
+}
+
+/// Where each column of the table stands in the file; a column that may be NULL may be absent.
+fn header(
+    columns: &[ColumnDeclaration],
+    reader: &mut ::csv::Reader<&[u8]>,
+    input: &Input,
+    faults: &mut Faults,
+) -> Option<Vec<Option<usize>>> {
+    let before = faults.count();
+    let mut fault = |column: &str, rule: &str| {
+        faults.add(Fault {
+            file: input.name.clone(),
+            row: 1,
+            column: column.to_owned(),
+            rule: rule.to_owned(),
+            value: None,
+        });
+    };
+    let names: Vec<String> = match reader.headers() {
+        Ok(headers) => headers.iter().map(str::to_owned).collect(),
+        Err(error) => {
+            fault("", &format!("the header is not readable: {}", reason(&error)));
+            return None;
+        }
+    };
+    for (place, name) in names.iter().enumerate() {
+        if !columns.iter().any(|column| column.name == *name) {
+            fault(name, "the table has no such column");
+        } else if names[..place].contains(name) {
+            fault(name, "occurs twice in the header");
+        }
+    }
+    let places: Vec<Option<usize>> = columns
+        .iter()
+        .map(|column| names.iter().position(|name| *name == column.name))
+        .collect();
+    for (column, place) in columns.iter().zip(&places) {
+        if place.is_none() && !column.nullable {
+            fault(&column.name, "is missing in the header");
+        }
+    }
+    (faults.count() == before).then_some(places)
+}
+
+fn reason(error: &::csv::Error) -> String {
+    match error.kind() {
+        ::csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn shortened(cell: &str) -> String {
+    const LONGEST: usize = 80;
+    match cell.char_indices().nth(LONGEST) {
+        None => cell.to_owned(),
+        Some((end, _)) => format!("{}…", &cell[..end]),
+    }
+}
+
+/// One column of cells on its way to Arrow.
+enum Builder {
+    Text(StringBuilder),
+    Int(Int64Builder),
+    Double(Float64Builder),
+    Date(Date32Builder),
+    Boolean(BooleanBuilder),
+}
+
+impl Builder {
+    fn new(kind: ColumnType) -> Self {
+        match kind {
+            ColumnType::Text => Self::Text(StringBuilder::new()),
+            ColumnType::Int => Self::Int(Int64Builder::new()),
+            ColumnType::Double => Self::Double(Float64Builder::new()),
+            ColumnType::Date => Self::Date(Date32Builder::new()),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
+        }
+    }
+
+    /// Appends a cell; false, and NULL in its place, where it is not of the type.
+    fn append(&mut self, cell: Option<&str>) -> bool {
+        macro_rules! append {
+            ($builder:expr, $parse:expr) => {{
+                let value = cell.and_then($parse);
+                $builder.append_option(value);
+                value.is_some() == cell.is_some()
+            }};
+        }
+        match self {
+            Self::Text(builder) => append!(builder, Some),
+            Self::Int(builder) => append!(builder, |cell: &str| cell.parse().ok()),
+            Self::Double(builder) => append!(builder, double),
+            Self::Date(builder) => {
+                append!(builder, |cell: &str| Day::parse(cell).map(Day::days_from_epoch))
+            }
+            Self::Boolean(builder) => append!(builder, |cell: &str| cell.parse().ok()),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Int(builder) => Arc::new(builder.finish()),
+            Self::Double(builder) => Arc::new(builder.finish()),
+            Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Boolean(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// A finite number; minus zero is zero.
+fn double(cell: &str) -> Option<f64> {
+    cell.parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| value + 0.0)
+}

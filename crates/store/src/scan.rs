@@ -1,0 +1,190 @@
+//! A snapshot as the engine reads it: pruned, and in the order that its files keep.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use chrono::{TimeZone, Utc};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PrunableStatistics;
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use object_store::ObjectMeta;
+
+use crate::data_file::DataFile;
+use crate::layout::ORDER;
+use crate::store::OBJECT_STORE_URL;
+use crate::{Snapshot, Table};
+
+/// Tables below this size are read as one partition, which keeps the order for every PARTITION BY;
+/// reading them in parallel would only make the engine sort them again.
+const ONE_PARTITION_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One version of a table, for one statement.
+#[derive(Debug)]
+pub struct SnapshotTable {
+    table: Arc<Table>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl SnapshotTable {
+    /// The provider of `snapshot`, which is one of `table`'s.
+    pub fn new(table: Arc<Table>, snapshot: Arc<Snapshot>) -> Self {
+        Self { table, snapshot }
+    }
+
+    /// The files that may hold rows for the predicate.
+    fn pruned(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&DataFile>> {
+        let files: Vec<&DataFile> = self.snapshot.files.iter().collect();
+        let Some(predicate) = predicate else { return Ok(files) };
+        let schema = Arc::clone(&self.snapshot.schema);
+        let pruning = PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(&schema))
+            .try_build(Arc::clone(predicate))?;
+        let statistics = files.iter().map(|file| Arc::clone(&file.statistics)).collect();
+        let keep = pruning.prune(&PrunableStatistics::new(statistics, schema))?;
+        Ok(files.into_iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+    }
+
+    /// The order that every one of these files keeps, if they all do.
+    fn order(&self, files: &[&DataFile]) -> Option<LexOrdering> {
+        let columns = self.snapshot.declaration.as_ref()?.sort_columns();
+        if files.iter().any(|file| file.sorted_by != columns) {
+            return None;
+        }
+        ordering(&columns, &self.snapshot.schema)
+    }
+
+    fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
+        PartitionedFile::new_from_meta(ObjectMeta {
+            location: self.table.location(&file.path),
+            last_modified: Utc.timestamp_millis_opt(file.modified_ms).single().unwrap_or_default(),
+            size: file.bytes,
+            e_tag: None,
+            version: None,
+        })
+        .with_statistics(Arc::clone(&file.statistics))
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.snapshot.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Predicates prune files, row groups and pages; the engine filters the rows that are left.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = &self.snapshot.schema;
+        let predicate = conjunction(filters.to_vec())
+            .map(|filter| {
+                let schema = DFSchema::try_from(Arc::clone(schema))?;
+                state.create_physical_expr(filter, &schema)
+            })
+            .transpose()?;
+        let mut files = self.pruned(predicate.as_ref())?;
+        for file in &files {
+            self.table.verify(file).await.map_err(|error| DataFusionError::External(error.into()))?;
+        }
+        let order = self.order(&files);
+        let first = order.as_ref().map(|order| first_column(order));
+        files.sort_by(|a, b| bounds(a, first).partial_cmp(&bounds(b, first)).unwrap_or(std::cmp::Ordering::Equal));
+        let small = files.iter().map(|file| file.bytes).sum::<u64>() < ONE_PARTITION_BYTES;
+        let follow_on = first.is_none() || files.windows(2).all(|pair| precedes(pair[0], pair[1], first));
+        let partitioned = files.iter().map(|file| self.partitioned_file(file));
+        let groups: Vec<FileGroup> = if small && follow_on {
+            vec![FileGroup::new(partitioned.collect())]
+        } else {
+            partitioned.map(|file| FileGroup::new(vec![file])).collect()
+        };
+        let merge = small && groups.len() > 1;
+
+        let mut source = ParquetSource::new(Arc::clone(schema))
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
+                state.runtime_env().object_store(store_url()?)?,
+                state.runtime_env().cache_manager.get_file_metadata_cache(),
+            )));
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
+        let mut scan = FileScanConfigBuilder::new(store_url()?, Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit);
+        scan = scan.with_output_ordering(order.into_iter().collect());
+        let plan = DataSourceExec::from_data_source(scan.build());
+        let kept = self.snapshot.declaration.as_ref().and_then(|declaration| {
+            ordering(&declaration.sort_columns(), &plan.schema())
+        });
+        Ok(match kept {
+            Some(kept) if merge => Arc::new(SortPreservingMergeExec::new(kept, plan)),
+            _ => plan,
+        })
+    }
+}
+
+fn store_url() -> Result<ObjectStoreUrl> {
+    ObjectStoreUrl::parse(OBJECT_STORE_URL)
+}
+
+/// The order by as many of the leading sort columns as the schema has.
+fn ordering(columns: &[&str], schema: &SchemaRef) -> Option<LexOrdering> {
+    let options = SortOptions { ..ORDER };
+    let sorts = columns.iter().map_while(|name| {
+        let column = Column::new(name, schema.index_of(name).ok()?);
+        Some(PhysicalSortExpr { expr: Arc::new(column), options })
+    });
+    LexOrdering::new(sorts)
+}
+
+fn first_column(order: &LexOrdering) -> usize {
+    let first = order.first().expr.downcast_ref::<Column>();
+    first.expect("an ordering of this file is made of columns").index()
+}
+
+/// The least and greatest value of a column in a file.
+fn bounds(file: &DataFile, column: Option<usize>) -> Option<(ScalarValue, ScalarValue)> {
+    let statistics = &file.statistics.column_statistics[column?];
+    Some((statistics.min_value.get_value()?.clone(), statistics.max_value.get_value()?.clone()))
+}
+
+/// Whether every row of one file comes before every row of another.
+fn precedes(a: &DataFile, b: &DataFile, column: Option<usize>) -> bool {
+    match (bounds(a, column), bounds(b, column)) {
+        (Some((_, highest)), Some((lowest, _))) => highest < lowest,
+        _ => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! One version of one table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use deltalake_core::kernel::EagerSnapshot;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
+
+use crate::data_file::{DataFile, FileStatistics, SORTED_TAG};
+use crate::{Declaration, Error, Result};
+
+/// What a statement reads: the files of one version, which never change.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) table: String,
+    pub(crate) version: u64,
+    pub(crate) declaration: Option<Declaration>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) files: Vec<DataFile>,
+}
+
+/// The property of a table that carries its declaration.
+pub(crate) const DECLARATION_PROPERTY: &str = "didymium.declaration";
+
+impl Snapshot {
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The version, counted from 0.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The table's declaration; `None` for a table that another program made.
+    pub fn declaration(&self) -> Option<&Declaration> {
+        self.declaration.as_ref()
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The rows of all files, where the log knows them.
+    pub fn rows(&self) -> Option<u64> {
+        let rows = self.files.iter().map(|file| file.statistics.num_rows.get_value());
+        rows.map(|rows| rows.map(|rows| *rows as u64)).sum()
+    }
+
+    /// The size of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    pub(crate) fn read(table: &str, delta: &EagerSnapshot) -> Result<Self> {
+        refuse_unsupported(table, delta)?;
+        let from_delta = |error| Error::from_delta(table, error);
+        let schema: SchemaRef = Arc::new(
+            delta
+                .schema()
+                .as_ref()
+                .try_into_arrow()
+                .map_err(|error| Error::Corrupt(format!("table {table}: {error}")))?,
+        );
+        let declaration = declaration(table, delta)?;
+        let log = delta.try_log_data().map_err(from_delta)?;
+        let mut files = Vec::with_capacity(log.num_files());
+        for file in log.iter() {
+            #[expect(deprecated, reason = "the only public way to a file's tags")]
+            let add = file.add_action();
+            let statistics = add.stats.as_deref().map(serde_json::from_str::<FileStatistics>);
+            let statistics = statistics.transpose().map_err(|error| {
+                Error::Corrupt(format!("table {table}: statistics of {}: {error}", add.path))
+            })?;
+            let sorted_by = add.tags.unwrap_or_default().remove(SORTED_TAG).flatten();
+            files.push(DataFile {
+                path: add.path,
+                bytes: add.size as u64,
+                modified_ms: add.modification_time,
+                statistics: Arc::new(statistics.unwrap_or_default().in_schema(&schema)),
+                sorted_by: sorted_by
+                    .map(|columns| columns.split(',').map(str::to_owned).collect())
+                    .unwrap_or_default(),
+            });
+        }
+        Ok(Self { table: table.to_owned(), version: delta.version() as u64, declaration, schema, files })
+    }
+}
+
+fn declaration(table: &str, delta: &EagerSnapshot) -> Result<Option<Declaration>> {
+    let Some(json) = delta.metadata().configuration().get(DECLARATION_PROPERTY) else {
+        return Ok(None);
+    };
+    serde_json::from_str(json)
+        .map(Some)
+        .map_err(|error| Error::Corrupt(format!("table {table}: its declaration is damaged: {error}")))
+}
+
+/// Refuses what would be misread: features that change which rows a file holds or what its columns
+/// are called.
+fn refuse_unsupported(table: &str, delta: &EagerSnapshot) -> Result<()> {
+    const READABLE: [&str; 2] = ["timestampNtz", "v2Checkpoint"];
+    let features = delta.protocol().reader_features().unwrap_or_default();
+    let unknown = features.iter().map(ToString::to_string).find(|name| !READABLE.contains(&name.as_str()));
+    let column_mapping = delta
+        .metadata()
+        .configuration()
+        .get("delta.columnMapping.mode")
+        .filter(|mode| mode.as_str() != "none")
+        .map(|_| "columnMapping".to_owned());
+    match unknown.or(column_mapping) {
+        None => Ok(()),
+        Some(feature) => Err(Error::Precondition(format!(
+            "table {table} uses Delta's {feature}, which is not supported; rewrite it without that feature"
+        ))),
+    }
+}

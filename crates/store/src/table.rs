@@ -1,0 +1,199 @@
+//! One table of the store: its newest version, and its files.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake_core::kernel::transaction::TableReference as _;
+use deltalake_core::kernel::{
+    Action, EagerSnapshot, MetadataExt as _, Protocol, StructType, new_metadata,
+};
+use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde_json::json;
+
+use crate::data_file::DataFile;
+use crate::snapshot::DECLARATION_PROPERTY;
+use crate::write::checksum;
+use crate::{Declaration, Error, Result, Snapshot};
+
+/// A table. Snapshots of it are cheap: the log is read on from the version that is known.
+#[derive(Debug)]
+pub struct Table {
+    name: String,
+    objects: Arc<dyn ObjectStore>,
+    log: LogStoreRef,
+    newest: tokio::sync::Mutex<Option<Newest>>,
+    /// The data files whose bytes have been checked against their names.
+    verified: Mutex<HashSet<String>>,
+}
+
+#[derive(Debug)]
+struct Newest {
+    delta: DeltaTable,
+    snapshot: Arc<Snapshot>,
+}
+
+/// A century: history is what this store is for.
+const RETENTION: &str = "interval 5200 weeks";
+
+impl Table {
+    pub(crate) fn new(name: String, objects: Arc<dyn ObjectStore>, log: LogStoreRef) -> Self {
+        Self { name, objects, log, newest: tokio::sync::Mutex::default(), verified: Mutex::default() }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The newest version.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] for a table with features that would be misread,
+    /// [`Error::Corrupt`] or [`Error::Unavailable`] where the log can't be read.
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        self.refreshed().await.map(|(snapshot, _)| snapshot)
+    }
+
+    /// The newest version, for readers and for the log.
+    pub(crate) async fn refreshed(&self) -> Result<(Arc<Snapshot>, EagerSnapshot)> {
+        let from_delta = |error| Error::from_delta(&self.name, error);
+        let mut newest = self.newest.lock().await;
+        let delta = match newest.take() {
+            None => {
+                let mut delta = DeltaTable::new(Arc::clone(&self.log));
+                delta.load().await.map_err(|error| self.unreadable(error))?;
+                delta
+            }
+            Some(mut known) => {
+                known.delta.update_state().await.map_err(|error| self.unreadable(error))?;
+                if known.delta.version() == Some(known.snapshot.version as _) {
+                    let eager = known.delta.snapshot().map_err(from_delta)?.eager_snapshot().clone();
+                    let snapshot = Arc::clone(&known.snapshot);
+                    *newest = Some(known);
+                    return Ok((snapshot, eager));
+                }
+                known.delta
+            }
+        };
+        let eager = delta.snapshot().map_err(from_delta)?.eager_snapshot().clone();
+        let snapshot = Arc::new(Snapshot::read(&self.name, &eager)?);
+        *newest = Some(Newest { delta, snapshot: Arc::clone(&snapshot) });
+        Ok((snapshot, eager))
+    }
+
+    pub(crate) fn log(&self) -> &LogStoreRef {
+        &self.log
+    }
+
+    /// A data file's place in the store.
+    pub(crate) fn location(&self, file: &str) -> Path {
+        Path::from_iter([self.name.as_str(), file])
+    }
+
+    /// Writes a data file; it belongs to the table only once a commit names it.
+    pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<()> {
+        let put = self.objects.put(&self.location(file), bytes.into()).await;
+        put.map(|_| ()).map_err(|error| {
+            Error::Unavailable(format!("table {}: writing {file}: {error}", self.name))
+        })
+    }
+
+    /// Removes data files that no commit names, after a load that failed for certain.
+    pub(crate) async fn discard(&self, files: impl Iterator<Item = &str>) {
+        for file in files {
+            if let Err(error) = self.objects.delete(&self.location(file)).await {
+                tracing::warn!(table = self.name, file, %error, "an unused file stays behind");
+            }
+        }
+    }
+
+    /// A data file's bytes, checked.
+    pub(crate) async fn get(&self, file: &DataFile) -> Result<Bytes> {
+        let location = self.location(&file.path);
+        let read = async { self.objects.get(&location).await?.bytes().await };
+        let bytes = read.await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => Error::Corrupt(format!(
+                "table {}: the log names {} but the file is missing",
+                self.name, file.path
+            )),
+            error => Error::Unavailable(format!("table {}: reading {}: {error}", self.name, file.path)),
+        })?;
+        if !is_intact(file, &bytes) {
+            return Err(Error::Corrupt(format!(
+                "table {}: {} is damaged: its content does not match its checksum",
+                self.name, file.path
+            )));
+        }
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone());
+        Ok(bytes)
+    }
+
+    /// Checks a file that has not been read yet. Parquet itself would give wrong numbers from
+    /// damaged pages: nothing in it is checksummed.
+    pub(crate) async fn verify(&self, file: &DataFile) -> Result<()> {
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.path);
+        if known {
+            return Ok(());
+        }
+        self.get(file).await.map(|_| ())
+    }
+
+    fn unreadable(&self, error: DeltaTableError) -> Error {
+        match error {
+            DeltaTableError::ObjectStore { .. } => Error::from_delta(&self.name, error),
+            error => Error::Corrupt(format!("table {}: its log can't be read: {error}", self.name)),
+        }
+    }
+}
+
+/// Whether the bytes are what the log and the file's name say. A file that another program appended
+/// has no checksum in its name; then its size must do.
+fn is_intact(file: &DataFile, bytes: &[u8]) -> bool {
+    let expected = file.path.strip_suffix(".parquet").and_then(|stem| stem.rsplit('-').next());
+    match expected {
+        Some(expected) if !file.sorted_by.is_empty() => checksum(bytes) == expected,
+        _ => bytes.len() as u64 == file.bytes,
+    }
+}
+
+/// The log's first lines of a new table.
+pub(crate) fn create_actions(
+    declaration: &Declaration,
+    log: &LogStoreRef,
+) -> Result<(Vec<Action>, DeltaOperation)> {
+    let internal = |error: String| Error::Internal(format!("table {}: {error}", declaration.name));
+    let schema: StructType = declaration
+        .schema()
+        .as_ref()
+        .try_into_kernel()
+        .map_err(|error| internal(format!("{error}")))?;
+    let json = serde_json::to_string(declaration).map_err(|error| internal(error.to_string()))?;
+    let properties = [
+        (DECLARATION_PROPERTY, json.as_str()),
+        ("delta.enableExpiredLogCleanup", "false"),
+        ("delta.logRetentionDuration", RETENTION),
+        ("delta.deletedFileRetentionDuration", RETENTION),
+    ];
+    let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let metadata = new_metadata(&schema, Vec::<String>::new(), properties)
+        .and_then(|metadata| metadata.with_name(declaration.name.clone()))
+        .and_then(|metadata| metadata.with_description(declaration.description.clone()))
+        .map_err(|error| internal(error.to_string()))?;
+    // The oldest protocol that holds what we use: every Delta reader knows it.
+    let protocol: Protocol =
+        serde_json::from_value(json!({"minReaderVersion": 1, "minWriterVersion": 2}))
+            .map_err(|error| internal(error.to_string()))?;
+    let operation = DeltaOperation::Create {
+        mode: SaveMode::ErrorIfExists,
+        location: log.root_url().clone(),
+        protocol: protocol.clone(),
+        metadata: metadata.clone(),
+    };
+    Ok((vec![Action::Protocol(protocol), Action::Metadata(metadata)], operation))
+}

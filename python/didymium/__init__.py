@@ -1,0 +1,34 @@
+"""Didymium: SQL over gRPC on commodity statistics.
+
+    import didymium
+    db = didymium.connect("grpc://localhost:50051")
+    db.sql("SELECT …").to_pandas()
+
+Whoever wants the plain stubs alone finds them in `didymium.v1`.
+"""
+
+from didymium.client import Client, Result, connect
+from didymium.errors import (
+    AuthError,
+    Cancelled,
+    ConnectionFailed,
+    DidymiumError,
+    NotFound,
+    Overloaded,
+    QueryTimeout,
+    SqlError,
+)
+
+__all__ = [
+    "AuthError",
+    "Cancelled",
+    "Client",
+    "ConnectionFailed",
+    "DidymiumError",
+    "NotFound",
+    "Overloaded",
+    "QueryTimeout",
+    "Result",
+    "SqlError",
+    "connect",
+]

@@ -1,0 +1,134 @@
+"""The hand-written client: results in the forms that people work with, and one exception for each thing to do."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import date
+
+import duckdb
+import grpc
+import pandas as pd
+import polars as pl
+import pytest
+
+import didymium
+from harness import Server
+from test_limits import ENDLESS_COUNT, ENDLESS_ROWS, assert_idle
+
+TWO_ROWS = "select * from (values ('Nd', date '2024-02-29', 1.5), ('Pr', null, null)) as t(name, day, x) order by name"
+
+
+@pytest.fixture(scope="module")
+def db(server: Server) -> Iterator[didymium.Client]:
+    with didymium.connect(server.url, timeout=60) as db:
+        yield db
+
+
+def test_a_result_comes_in_every_form(db: didymium.Client) -> None:
+    result = db.sql(TWO_ROWS)
+    assert result.columns == ["name", "day", "x"]
+    assert len(result) == result.to_arrow().num_rows == 2
+    assert result.rows() == [("Nd", date(2024, 2, 29), 1.5), ("Pr", None, None)]
+
+    frame = result.to_pandas()
+    assert frame["day"].tolist() == [pd.Timestamp("2024-02-29"), pd.NaT]
+    assert frame["x"].sum() == 1.5
+
+    assert result.to_polars()["day"].to_list() == [date(2024, 2, 29), None]
+    assert pl.DataFrame(result).equals(result.to_polars())
+    assert duckdb.sql("select max(day) from result").fetchone() == (date(2024, 2, 29),)
+
+
+def test_a_scalar_is_one_value(db: didymium.Client) -> None:
+    assert db.sql("select count(*) from generate_series(1, 7)").scalar() == 7
+    with pytest.raises(ValueError, match="not 2 × 3"):
+        db.sql(TWO_ROWS).scalar()
+
+
+def test_an_empty_result_has_its_columns(db: didymium.Client) -> None:
+    result = db.sql("select 1 as a, 'x' as b where false")
+    assert result.rows() == []
+    assert list(result.to_pandas().columns) == result.columns == ["a", "b"]
+
+
+def test_a_result_knows_its_query(db: didymium.Client) -> None:
+    result = db.sql("select count(*) from quotas")
+    assert result.query_id
+    assert result.elapsed > 0
+    assert list(result.table_versions) == ["quotas"]
+
+
+def test_a_stream_yields_all_rows_in_parts(db: didymium.Client) -> None:
+    parts = [batch.num_rows for batch in db.stream("select value from generate_series(1, 200000)")]
+    assert sum(parts) == 200_000
+    assert len(parts) > 1
+
+
+def test_leaving_a_stream_cancels_the_query(db: didymium.Client, server: Server) -> None:
+    for batch in db.stream(ENDLESS_ROWS):
+        assert batch.num_rows > 0
+        break
+    assert_idle(server)
+
+
+def test_an_error_in_the_loop_cancels_the_query(db: didymium.Client, server: Server) -> None:
+    with contextlib.suppress(ZeroDivisionError):
+        for _ in db.stream(ENDLESS_ROWS):
+            1 / 0  # noqa: B018
+    assert_idle(server)
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "code"),
+    [
+        ("select (", didymium.SqlError, grpc.StatusCode.INVALID_ARGUMENT),
+        ("select valu from quotas", didymium.SqlError, grpc.StatusCode.INVALID_ARGUMENT),
+        ("select * from quota", didymium.NotFound, grpc.StatusCode.NOT_FOUND),
+        ("drop table quotas", didymium.AuthError, grpc.StatusCode.PERMISSION_DENIED),
+        (f"select repeat('x', {3 << 20})", didymium.SqlError, grpc.StatusCode.OUT_OF_RANGE),
+    ],
+)
+def test_each_code_has_its_exception(
+    db: didymium.Client, sql: str, error: type[didymium.DidymiumError], code: grpc.StatusCode
+) -> None:
+    with pytest.raises(error) as raised:
+        db.sql(sql)
+    assert raised.value.code == code
+    assert raised.value.reason
+    assert str(raised.value)
+    with pytest.raises(error):
+        list(db.stream(sql))
+
+
+@pytest.mark.parametrize("sql", [ENDLESS_COUNT, ENDLESS_ROWS])
+def test_a_timeout_is_in_seconds_and_said_by_the_server(server: Server, sql: str) -> None:
+    with didymium.connect(server.url, timeout=0.5) as db:
+        start = time.monotonic()
+        with pytest.raises(didymium.QueryTimeout) as raised:
+            for _ in db.stream(sql):
+                pass
+        assert 0.5 <= time.monotonic() - start < 5
+        assert raised.value.reason  # the client's own deadline would carry none
+        assert db.sql("select 1", timeout=30).scalar() == 1
+    assert_idle(server)
+
+
+def test_a_closed_client_ends_its_queries(server: Server) -> None:
+    db = didymium.connect(server.url)
+    stream = db.stream(ENDLESS_ROWS)
+    next(stream)
+    db.close()
+    with pytest.raises(didymium.Cancelled):
+        list(stream)
+    assert_idle(server)
+
+
+def test_no_server_is_a_failed_connection() -> None:
+    with didymium.connect("grpc://127.0.0.1:1") as db, pytest.raises(didymium.ConnectionFailed):
+        db.sql("select 1", timeout=30)
+
+
+@pytest.mark.parametrize("url", ["localhost:50051", "http://localhost:50051", "grpc://localhost", "grpc://a:1/b", ""])
+def test_a_url_says_grpc_host_and_port(url: str) -> None:
+    with pytest.raises(ValueError, match="grpc://HOST:PORT"):
+        didymium.connect(url)

@@ -1,0 +1,71 @@
+"""`make demo` answers the headline questions with the right figures, end to end."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import harness
+
+PYTHON = Path(__file__).resolve().parents[2] / "python"
+
+
+def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, PYTHON / "demo.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=harness.PATIENCE_S,
+        check=False,
+    )
+
+
+def lines_of(output: str, first: str) -> list[list[str]]:
+    """The cells of the printed rows that begin with `first`."""
+    return [re.split(r" {2,}", line) for line in output.splitlines() if line.startswith(first)]
+
+
+def test_the_demo_prints_the_headline_figures(tmp_path: Path) -> None:
+    done = demo(harness.binary(), "--store", tmp_path / "store")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    mining = lines_of(done.stdout, "mining  ")
+    assert [row[1:4] for row in mining] == [
+        ["2019", "132,000", "0.1000"],
+        ["2020", "140,000", "0.0606"],
+        ["2021", "168,000", "0.2000"],
+        ["2022", "210,000", "0.2500"],
+        ["2023", "255,000", "0.2143"],
+        ["2024", "270,000", "0.0588"],
+    ]
+    separation = lines_of(done.stdout, "smelting_separation  ")
+    assert [row[3] for row in separation] == ["0.1043", "0.0630", "0.2000", "0.2469", "0.2072", "0.0416"]
+
+    exports = lines_of(done.stdout, "2025-")
+    assert len(exports) == 11  # January and February are one period
+    assert exports[0][:5] == ["2025-01-01", "2025-02-28", "8,511", "8,774", "-0.0300"]
+    assert [row[4] for row in exports[1:4]] == ["0.2031", "0.0479", "-0.0567"]
+
+    output_2019 = [row for row in lines_of(done.stdout, "USGS-") if row[1] == "2019"]
+    assert [row[4] for row in output_2019] == ["0.4444", "1.0000"]
+
+    rates = {(row[0], row[1]): row[4] for row in lines_of(done.stdout, "201")}
+    assert rates == {
+        ("2011", "MIIT"): "0.6162",
+        ("2011", "ACREI"): "0.5599",
+        ("2012", "GACC"): "0.5247",
+        ("2014", "GACC"): "0.9072",
+    }
+    assert "The server has stopped." in done.stdout
+
+
+def test_the_demo_uses_a_store_that_is_there(store: Path) -> None:
+    done = demo(harness.binary(), "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Using the store in" in done.stdout
+
+
+def test_the_demo_fails_when_there_is_no_program(tmp_path: Path) -> None:
+    done = demo(tmp_path / "nothing")
+    assert done.returncode == 2
+    assert "there is no program" in done.stderr

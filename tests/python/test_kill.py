@@ -1,0 +1,85 @@
+"""A load that is killed has happened or has not: never a part of it, and never a store that does not open."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+from deltalake import DeltaTable
+
+import harness
+
+KILLS = 30
+ROWS = 20_000
+
+HEADER = (
+    "row_id,authority,market,product,quote,currency,price_unit,price_basis,measure,period_start,period_end,frequency,"
+    "cumulative,value,value_low,value_high,unit,basis,printed_value,printed_unit,status,published_on,published_precision,"
+    "source_id,statement,note"
+)
+
+
+def write_prices(path: Path, product: str, rows: int = ROWS) -> Path:
+    """Daily prices of ten grades of a made-up oxide, valid in every column."""
+    days = [f"{2000 + d // 336}-{d // 28 % 12 + 1:02}-{d % 28 + 1:02}" for d in range(rows // 10)]
+    lines = [
+        f"{product}/{grade}/{day},Test,made-up market,{product} grade {grade},spot,USD,kg,,price,{day},{day},D,false,"
+        f"{100 + number % 97}.5,,,USD/kg,oxide,,,final,2026-01-31,day,USGS-MCS2026v1.0,1,made up"
+        for grade in range(10)
+        for number, day in enumerate(days)
+    ]
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def load(file: Path, store: Path) -> list[str]:
+    """The command that loads the file."""
+    return [str(harness.binary()), "load", "prices", str(file), "--store", str(store)]
+
+
+def count(store: Path, product: str) -> int:
+    """Rows of one file in the table, as another program sees it."""
+    products = DeltaTable(store / "prices").to_pyarrow_table(columns=["product"])["product"]
+    return pc.sum(pc.starts_with(products, pattern=f"{product} ")).as_py()
+
+
+@pytest.fixture
+def own_store(store: Path, tmp_path: Path) -> Path:
+    """A copy of the shared store, to write to."""
+    return Path(shutil.copytree(store, tmp_path / "store"))
+
+
+def test_a_killed_load_is_before_or_after_and_never_between(own_store: Path, tmp_path: Path, serve) -> None:
+    server = serve(own_store)
+    before = server.query("select count(*) from prices").rows[0][0]
+
+    start = time.monotonic()
+    subprocess.run(load(write_prices(tmp_path / "whole.csv", "whole"), own_store), check=True, capture_output=True)
+    duration = time.monotonic() - start
+    assert count(own_store, "whole") == ROWS
+
+    landed, killed = ["whole"], []
+    for number in range(KILLS):
+        product = f"kill{number:02}"
+        command = load(write_prices(tmp_path / f"{product}.csv", product), own_store)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(duration * 1.1 * number / KILLS)
+        process.kill()
+        code = process.wait()
+
+        rows = count(own_store, product)
+        assert rows in (0, ROWS), f"{rows} of {ROWS} rows after a kill"
+        assert code in (0, -9)
+        assert code != 0 or rows == ROWS, "a load that reported success is not there"
+        (landed if rows else killed).append(product)
+        answer = server.query("select count(*) from prices")
+        assert answer.rows == [(before + ROWS * len(landed),)]
+        assert answer.summary.table_versions["prices"] == DeltaTable(own_store / "prices").version()
+    assert killed, "no load was killed before it was done: the test proves nothing"
+
+    for product in killed:
+        done = harness.run("load", "prices", tmp_path / f"{product}.csv", "--store", own_store)
+        assert done.returncode == 0, done.stderr
+        assert count(own_store, product) == ROWS
