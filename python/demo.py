@@ -36,6 +36,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.binary.is_file():
         parser.error(f"there is no program {arguments.binary}: build it first")
+    sys.stdout.reconfigure(line_buffering=True)  # keeps the order with what `didymium init` says
     with tempfile.TemporaryDirectory(prefix="didymium-demo-") as temporary:
         store = arguments.store or Path(temporary) / "store"
         make_store(arguments.binary, store)

@@ -213,7 +213,7 @@ def test_a_table_with_deletion_vectors_is_refused(store: Path, tmp_path: Path) -
     done = run("sql", "--store", own, "-c", "select count(*) from prices")
     assert done.returncode == 1, done
     assert "prices" in done.stderr
-    assert "deletion vectors" in done.stderr
+    assert "deletionVectors" in done.stderr
     assert_plain(done.stderr)
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -87,6 +87,13 @@ def test_values_come_as_plain_types(server: Server, expression: str, arrow_type:
     else:
         assert actual == arrow_type
     assert table["v"].to_pylist() == [value]
+
+
+def test_the_clock_is_readable(server: Server) -> None:
+    before = datetime.now(UTC)
+    ((now, today),) = server.query("select now(), current_date").rows
+    assert before <= now <= datetime.now(UTC)
+    assert before.date() <= today <= datetime.now(UTC).date()
 
 
 def test_strings_of_a_stored_table_are_plain_too(server: Server) -> None:

@@ -83,13 +83,17 @@ impl Engine {
     pub(crate) async fn prepare(&self, statement: &Statement) -> Result<Planning> {
         let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
         let mut versions = BTreeMap::new();
+        let mut bytes = 0;
         for name in self.table_names(statement)? {
             let table = self.store.table(&name)?;
             let snapshot = table.snapshot().await?;
+            bytes += snapshot.bytes();
             versions.insert(name.clone(), snapshot.version());
             tables.insert(name, Arc::new(SnapshotTable::new(table, snapshot)));
         }
-        Ok(Planning { state: with_tables(&self.base, tables)?, versions })
+        let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
+        let partitions = if in_order { 1 } else { self.limits.threads };
+        Ok(Planning { state: with_tables(&self.base, tables, partitions)?, versions })
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.
@@ -100,6 +104,9 @@ impl Engine {
             .map_err(|error| Error::while_planning(&error))?;
         let mut names = Vec::new();
         for reference in references {
+            if self.is_table_function(&reference) {
+                continue;
+            }
             let (catalog, schema, table) = match &reference {
                 TableReference::Bare { table } => (CATALOG, SCHEMA, table),
                 TableReference::Partial { schema, table } => (CATALOG, schema.as_ref(), table),
@@ -123,6 +130,12 @@ impl Engine {
         names.sort();
         names.dedup();
         Ok(names)
+    }
+
+    /// Whether the name is a function's, such as `generate_series`, and no table of the store's.
+    fn is_table_function(&self, reference: &TableReference) -> bool {
+        let TableReference::Bare { table } = reference else { return false };
+        self.base.table_functions().contains_key(table.as_ref())
     }
 }
 

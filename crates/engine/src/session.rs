@@ -60,8 +60,6 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
-    // Where a scan gives one ordered partition, hashing it into several would sort it again.
-    options.optimizer.preserve_file_partitions = 1;
     // The default would reserve more for each sort than a small pool holds.
     options.execution.sort_spill_reservation_bytes =
         options.execution.sort_spill_reservation_bytes.min(limits.memory_bytes / 16);
@@ -74,10 +72,12 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     Ok(state)
 }
 
-/// The session of one statement: `base` with these tables.
+/// The session of one statement: `base` with these tables, planned for so many partitions. Rows of
+/// small tables come in one, in order; spreading them over more would cost more than it gains.
 pub(crate) fn with_tables(
     base: &SessionState,
     tables: BTreeMap<String, Arc<dyn TableProvider>>,
+    partitions: usize,
 ) -> Result<SessionState> {
     let schema = MemorySchemaProvider::new();
     for (name, table) in tables {
@@ -87,7 +87,9 @@ pub(crate) fn with_tables(
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    let config = base.config().clone().with_target_partitions(partitions);
     Ok(SessionStateBuilder::new_from_existing(base.clone())
+        .with_config(config)
         .with_catalog_list(Arc::new(catalogs))
         .build())
 }

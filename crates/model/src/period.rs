@@ -84,9 +84,6 @@ impl Moment {
 
     /// The end of the earlier month, for a day that ends its own.
     fn month_end_earlier(self, months: u32) -> Option<Self> {
-        if !self.day.is_month_end() {
-            return None;
-        }
         Some(Self {
             day: self.day.month_end_months_earlier(months)?,
             ..self

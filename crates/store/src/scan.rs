@@ -31,10 +31,6 @@ use crate::layout::ORDER;
 use crate::store::OBJECT_STORE_URL;
 use crate::{Snapshot, Table};
 
-/// Tables below this size are read as one partition, which keeps the order for every PARTITION BY;
-/// reading them in parallel would only make the engine sort them again.
-const ONE_PARTITION_BYTES: u64 = 64 * 1024 * 1024;
-
 /// One version of a table, for one statement.
 #[derive(Debug)]
 pub struct SnapshotTable {
@@ -43,6 +39,10 @@ pub struct SnapshotTable {
 }
 
 impl SnapshotTable {
+    /// Tables below this size are read as one partition, which keeps the order for every PARTITION
+    /// BY; reading them in parallel would only make the engine merge them again.
+    pub const ONE_PARTITION_BYTES: u64 = 64 * 1024 * 1024;
+
     /// The provider of `snapshot`, which is one of `table`'s.
     pub fn new(table: Arc<Table>, snapshot: Arc<Snapshot>) -> Self {
         Self { table, snapshot }
@@ -121,7 +121,7 @@ impl TableProvider for SnapshotTable {
         let order = self.order(&files);
         let first = order.as_ref().map(|order| first_column(order));
         files.sort_by(|a, b| bounds(a, first).partial_cmp(&bounds(b, first)).unwrap_or(std::cmp::Ordering::Equal));
-        let small = files.iter().map(|file| file.bytes).sum::<u64>() < ONE_PARTITION_BYTES;
+        let small = files.iter().map(|file| file.bytes).sum::<u64>() < Self::ONE_PARTITION_BYTES;
         let follow_on = first.is_none() || files.windows(2).all(|pair| precedes(pair[0], pair[1], first));
         let partitioned = files.iter().map(|file| self.partitioned_file(file));
         let groups: Vec<FileGroup> = if small && follow_on {
@@ -131,20 +131,18 @@ impl TableProvider for SnapshotTable {
         };
         let merge = small && groups.len() > 1;
 
-        let mut source = ParquetSource::new(Arc::clone(schema))
+        // The engine pushes the predicate into the source itself.
+        let source = ParquetSource::new(Arc::clone(schema))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
                 state.runtime_env().object_store(store_url()?)?,
                 state.runtime_env().cache_manager.get_file_metadata_cache(),
             )));
-        if let Some(predicate) = predicate {
-            source = source.with_predicate(predicate);
-        }
-        let mut scan = FileScanConfigBuilder::new(store_url()?, Arc::new(source))
+        let scan = FileScanConfigBuilder::new(store_url()?, Arc::new(source))
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
-            .with_limit(limit);
-        scan = scan.with_output_ordering(order.into_iter().collect());
+            .with_limit(limit)
+            .with_output_ordering(order.into_iter().collect());
         let plan = DataSourceExec::from_data_source(scan.build());
         let kept = self.snapshot.declaration.as_ref().and_then(|declaration| {
             ordering(&declaration.sort_columns(), &plan.schema())
