@@ -21,7 +21,8 @@ def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ha
     """A server of the shared store."""
     server = harness.Server(store, tmp_path_factory.mktemp("log") / "server.log")
     yield server
-    assert server.stop() == 0
+    server.ask_to_stop()
+    assert server.wait() == 0
 
 
 @pytest.fixture
@@ -35,5 +36,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., harness.Server]]:
 
     yield start
     for server in servers:
-        if server.process.poll() is None:
-            assert server.stop() == 0
+        if not server.stopped:
+            server.ask_to_stop()
+            assert server.wait() == 0

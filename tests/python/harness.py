@@ -100,10 +100,12 @@ class Server:
         assert self.process.poll() is None, f"the server died: {self.log.read_text()[-2000:]}"
         assert self.query("select 1").rows == [(1,)]
 
-    def stop(self) -> int:
-        """Stops the server as an operator would; its exit code, and nothing may have gone wrong unseen."""
-        self.channel.close()
+    def ask_to_stop(self) -> None:
+        """Sends what an operator's service manager sends."""
         self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit code of a server that was asked to stop; nothing may have gone wrong unseen."""
         try:
             code = self.process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -113,7 +115,13 @@ class Server:
         with self.process.stdout as stdout:
             assert stdout.read() == "", "more than one line on stdout"
         assert "panicked" not in self.log.read_text()
+        self.channel.close()
         return code
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process is gone and was waited for."""
+        return self.process.stdout.closed
 
 
 @dataclass

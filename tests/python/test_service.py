@@ -1,6 +1,5 @@
 """What operators and generic tools rely on: health, reflection, a clean stop."""
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,7 @@ def test_a_running_query_ends_well_while_the_server_stops(serve: Callable[..., S
         harness.request(f"select value from generate_series(1, {rows})"), timeout=harness.PATIENCE_S
     )
     answer = harness.Answer([next(call)])
-    server.process.send_signal(signal.SIGTERM)
+    server.ask_to_stop()
     time.sleep(0.5)
 
     with pytest.raises(grpc.RpcError) as refused, grpc.insecure_channel(server.target) as late:
@@ -62,13 +61,13 @@ def test_a_running_query_ends_well_while_the_server_stops(serve: Callable[..., S
 
     answer.messages.extend(call)
     assert answer.summary.rows == answer.table.num_rows == rows
-    assert server.process.wait(timeout=harness.PATIENCE_S) == 0
+    assert server.wait() == 0
 
 
 def test_an_idle_connection_does_not_hold_up_the_stop(serve: Callable[..., Server], store: Path) -> None:
     server = serve(store)
     server.assert_lives()  # the channel stays open
     start = time.monotonic()
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(timeout=harness.PATIENCE_S) == 0
+    server.ask_to_stop()
+    assert server.wait() == 0
     assert time.monotonic() - start < 10

@@ -35,7 +35,9 @@ def test_three_million_rows_arrive_whole_in_messages_that_stock_grpcio_accepts(s
 
 
 def test_header_names_the_columns_of_the_result(server: Server) -> None:
-    answer = server.query("select 1 as a, 'x' as a, cast(null as double) as b")
+    answer = server.query(
+        "select l.a, r.a, cast(null as double) as b from (values (1)) as l(a), (values ('x')) as r(a)"
+    )
     assert answer.header.query_id
     schema = answer.table.schema
     assert [column.name for column in answer.header.columns] == ["a", "a", "b"] == schema.names

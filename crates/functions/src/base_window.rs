@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Builder};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, IntervalUnit};
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::{
@@ -19,7 +19,7 @@ use datafusion_physical_expr::expressions::Literal;
 use didymium_model::{Base, Interval, Lookback};
 
 use crate::error::invalid;
-use crate::period_columns::{period_at, period_type};
+use crate::period_columns::{Periods, period_type};
 
 /// A function of a value and the value one interval earlier: `prior`, `yoy`, `growth` and their kin.
 ///
@@ -125,7 +125,8 @@ impl WindowUDFImpl for BaseWindow {
         args: PartitionEvaluatorArgs,
     ) -> Result<Box<dyn PartitionEvaluator>> {
         let lookback = Lookback::new(self.interval_of(args.input_exprs())?);
-        Ok(Box::new(BaseEvaluator { name: self.name, compare: self.compare, lookback }))
+        let (name, compare) = (self.name, self.compare);
+        Ok(Box::new(BaseEvaluator { name, compare, lookback, ahead: None }))
     }
 
     fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
@@ -171,18 +172,40 @@ struct BaseEvaluator {
     name: &'static str,
     compare: fn(Option<f64>, f64) -> Option<f64>,
     lookback: Lookback,
+    ahead: Option<Ahead>,
+}
+
+/// Results of rows that the engine will ask for next.
+///
+/// It asks row by row, with the same columns each time. Reading the columns anew for each row took
+/// more time than the arithmetic, so the first call computes all of its batch.
+#[derive(Debug)]
+struct Ahead {
+    /// The batch's values, kept so that no other batch can be taken for it.
+    values: ArrayRef,
+    first_row: usize,
+    results: Vec<Option<f64>>,
 }
 
 impl BaseEvaluator {
-    fn next(&mut self, columns: &[ArrayRef], row: usize) -> Result<Option<f64>> {
-        let Some(period) = period_at(&columns[1..], row)? else { return Ok(None) };
+    /// The results of rows `first_row` and after, which follow the rows given before.
+    fn results(&mut self, columns: &[ArrayRef], first_row: usize) -> Result<Vec<Option<f64>>> {
         let values = columns[0].as_primitive::<Float64Type>();
-        let value = values.is_valid(row).then(|| values.value(row));
-        let base = self.lookback.next(period, value).map_err(|error| invalid(self.name, error))?;
-        Ok(match base {
-            Base::Value(base) => (self.compare)(value, base),
-            Base::Missing | Base::Null => None,
-        })
+        let periods = Periods::of(&columns[1..])?;
+        let mut results = Vec::with_capacity(values.len().saturating_sub(first_row));
+        for row in first_row..values.len() {
+            let Some(period) = periods.at(row) else {
+                results.push(None);
+                continue;
+            };
+            let value = values.is_valid(row).then(|| values.value(row));
+            let base = self.lookback.next(period, value).map_err(|error| invalid(self.name, error))?;
+            results.push(match base {
+                Base::Value(base) => (self.compare)(value, base),
+                Base::Missing | Base::Null => None,
+            });
+        }
+        Ok(results)
     }
 }
 
@@ -197,15 +220,26 @@ impl PartitionEvaluator for BaseEvaluator {
     }
 
     fn evaluate(&mut self, columns: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
-        self.next(columns, range.start).map(ScalarValue::Float64)
+        let row = range.start;
+        let ahead = match self.ahead.take() {
+            Some(ahead) if Arc::ptr_eq(&ahead.values, &columns[0]) => ahead,
+            _ => Ahead {
+                values: Arc::clone(&columns[0]),
+                first_row: row,
+                results: self.results(columns, row)?,
+            },
+        };
+        let result = row.checked_sub(ahead.first_row).and_then(|place| ahead.results.get(place));
+        let Some(result) = result.copied() else {
+            return internal_err!("{}: row {row} was asked for out of order", self.name);
+        };
+        // After its last row a batch is not kept any longer.
+        self.ahead = (row + 1 < columns[0].len()).then_some(ahead);
+        Ok(ScalarValue::Float64(result))
     }
 
     /// The whole partition at once: the engine's way when another function of the window needs it.
-    fn evaluate_all(&mut self, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let mut results = Float64Builder::with_capacity(rows);
-        for row in 0..rows {
-            results.append_option(self.next(columns, row)?);
-        }
-        Ok(Arc::new(results.finish()))
+    fn evaluate_all(&mut self, columns: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+        Ok(Arc::new(Float64Array::from(self.results(columns, 0)?)))
     }
 }

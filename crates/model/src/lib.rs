@@ -3,6 +3,7 @@
 //! Everything here is pure: no Arrow, no async, no I/O. The SQL functions and the store are thin
 //! layers over it, so a rule of the statistics stands in one place and is tested without a server.
 
+mod calendar_day;
 mod day;
 mod execution_rate;
 mod frequency;
@@ -13,6 +14,7 @@ mod period;
 mod series;
 mod status;
 
+pub(crate) use calendar_day::CalendarDay;
 pub use day::Day;
 pub use execution_rate::{NegativeQuota, execution_rate};
 pub use frequency::Frequency;

@@ -1,8 +1,9 @@
 //! The recent past of one series, in which each new period finds its base.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use crate::{Interval, Period};
+use crate::{CalendarDay, Interval, Moment, Period};
 
 /// What lies one interval before a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,13 +29,46 @@ pub enum Misplaced {
 
 /// One interval's worth of a series, read in the order of its periods.
 ///
-/// Each period is looked up by its calendar, never by counting rows, so a gap gives no base and
+/// Each period finds its base by the calendar, never by counting rows, so a gap gives no base and
 /// never a wrong one. Memory is bounded by the rows of one interval; a look-up is a binary search.
+///
+/// Which period lies exactly one interval earlier:
+/// - A single date has the same date one interval earlier. Only where that is not observed, from a
+///   month's end, it has the end of the base month.
+/// - A longer period keeps both its ends: where it ends with a month, its base does too, so that
+///   February 2025 meets all 29 days of February 2024.
 #[derive(Debug)]
 pub struct Lookback {
     interval: Interval,
     /// In the order of the periods; nothing older than any base still to come.
-    recent: VecDeque<(Period, Option<f64>)>,
+    recent: VecDeque<Observed>,
+}
+
+/// A period with its value, placed so that its base is a subtraction away.
+#[derive(Debug, Clone, Copy)]
+struct Observed {
+    span: Span,
+    value: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    start: Place,
+    end: Place,
+}
+
+/// A moment on the scale of the interval: months with their days, or days alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    date: Date,
+    nanosecond: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Date {
+    InMonth(CalendarDay),
+    /// Days since 1970-01-01.
+    Day(i64),
 }
 
 impl Lookback {
@@ -50,16 +84,21 @@ impl Lookback {
     ///
     /// # Errors
     /// [`Misplaced`] unless the period lies after the one added before.
+    #[inline]
     pub fn next(&mut self, period: Period, value: Option<f64>) -> Result<Base, Misplaced> {
-        match self.recent.back() {
-            Some((last, _)) if *last == period => return Err(Misplaced::Duplicate(period)),
-            Some((last, _)) if *last > period => return Err(Misplaced::OutOfOrder(period)),
-            _ => {}
+        let (Some(start), Some(end)) = (self.place(period.start), self.place(period.end)) else {
+            // Beyond the calendar nothing lies before anything.
+            return Ok(Base::Missing);
+        };
+        let span = Span { start, end };
+        match self.recent.back().map(|last| last.span.cmp(&span)) {
+            None | Some(Ordering::Less) => {}
+            Some(Ordering::Equal) => return Err(Misplaced::Duplicate(period)),
+            Some(Ordering::Greater) => return Err(Misplaced::OutOfOrder(period)),
         }
-        let bases = period.bases(self.interval);
-        self.forget_before(&bases);
-        let base = bases.iter().flatten().find_map(|base| self.at(*base));
-        self.recent.push_back((period, value));
+        self.forget_before(start.earlier(self.interval).or_month_end());
+        let base = self.base(span);
+        self.recent.push_back(Observed { span, value });
         Ok(match base {
             None => Base::Missing,
             Some(None) => Base::Null,
@@ -67,32 +106,118 @@ impl Lookback {
         })
     }
 
-    fn at(&self, period: Period) -> Option<Option<f64>> {
+    #[inline]
+    fn place(&self, moment: Moment) -> Option<Place> {
+        let date = match self.interval {
+            Interval::Months(_) => Date::InMonth(CalendarDay::of(moment.day)?),
+            Interval::Days(_) => Date::Day(moment.day.days_from_epoch().into()),
+        };
+        Some(Place {
+            date,
+            nanosecond: moment.nanosecond,
+        })
+    }
+
+    /// Drops what no later period can have as its base: starts never go back, and a base starts no
+    /// earlier than the same day of the base month, or its end where it lacks the day.
+    #[inline]
+    fn forget_before(&mut self, earliest: Place) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|oldest| oldest.span.start < earliest)
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    #[inline]
+    fn base(&self, span: Span) -> Option<Option<f64>> {
+        if span.start == span.end {
+            let same_date = Span::of(span.start.earlier(self.interval));
+            return self.at(same_date).or_else(|| {
+                let month_end = span.start.month_end_earlier(self.interval)?;
+                self.at(Span::of(month_end))
+            });
+        }
+        let start = span.start.earlier(self.interval);
+        // A base month may lack the day; from a month's end its own end will do.
+        let start = if start.exists() {
+            start
+        } else {
+            span.start.month_end_earlier(self.interval)?
+        };
+        let end = span.end.month_end_earlier(self.interval);
+        let end = end.unwrap_or_else(|| span.end.earlier(self.interval));
+        self.at(Span { start, end })
+    }
+
+    #[inline]
+    fn at(&self, span: Span) -> Option<Option<f64>> {
         // The base is nearly always the oldest row kept.
         match self.recent.front() {
-            Some((oldest, value)) if *oldest == period => return Some(*value),
+            Some(oldest) if oldest.span == span => return Some(oldest.value),
             _ => {}
         }
         let found = self
             .recent
-            .binary_search_by(|(other, _)| other.cmp(&period))
+            .binary_search_by(|observed| observed.span.cmp(&span))
             .ok()?;
-        Some(self.recent[found].1)
+        Some(self.recent[found].value)
+    }
+}
+
+impl Span {
+    fn of(place: Place) -> Self {
+        Self {
+            start: place,
+            end: place,
+        }
+    }
+}
+
+impl Place {
+    /// The same date one interval earlier, whether the calendar has it or not.
+    #[inline]
+    fn earlier(self, interval: Interval) -> Self {
+        let date = match (self.date, interval) {
+            (Date::InMonth(day), Interval::Months(months)) => {
+                Date::InMonth(day.months_earlier(months))
+            }
+            (Date::Day(day), Interval::Days(days)) => Date::Day(day - i64::from(days)),
+            (date, _) => date,
+        };
+        Self { date, ..self }
     }
 
-    /// Drops what no later period can have as its base.
-    ///
-    /// Starts never go back, and a later start's base starts no earlier than the same day of the
-    /// base month: the first candidate. Without one (a day that the base month lacks) nothing is
-    /// dropped; the next period does it.
-    fn forget_before(&mut self, bases: &[Option<Period>; 2]) {
-        let Some(earliest) = bases[0] else { return };
-        while self
-            .recent
-            .front()
-            .is_some_and(|(oldest, _)| oldest.start < earliest.start)
-        {
-            self.recent.pop_front();
+    #[inline]
+    fn exists(self) -> bool {
+        match self.date {
+            Date::InMonth(day) => day.exists(),
+            Date::Day(_) => true,
+        }
+    }
+
+    /// The date itself, or the end of its month where the month lacks the day.
+    #[inline]
+    fn or_month_end(self) -> Self {
+        match self.date {
+            Date::InMonth(day) if !day.exists() => {
+                Self { date: Date::InMonth(day.month_end()), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// From the end of a month, the end of the base month.
+    #[inline]
+    fn month_end_earlier(self, interval: Interval) -> Option<Self> {
+        match (self.date, interval) {
+            (Date::InMonth(day), Interval::Months(months)) if day.is_month_end() => {
+                let date = Date::InMonth(day.months_earlier(months).month_end());
+                Some(Self { date, ..self })
+            }
+            _ => None,
         }
     }
 }

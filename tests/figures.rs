@@ -1,0 +1,90 @@
+//! A store with the shipped figures, or with a small table of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use didymium_store::{Declaration, Error, Input, InputFormat, LoadRequest, Loaded, Store, Table};
+
+/// 2026-11-24: after every figure's publication.
+pub(crate) const NOW_MS: i64 = 1_795_478_400_000;
+
+pub(crate) const TABLES: [&str; 9] = [
+    "sources",
+    "entities",
+    "element_factors",
+    "quotas",
+    "production",
+    "exports",
+    "prices",
+    "reserves",
+    "published_growth",
+];
+
+/// The project's root folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+pub(crate) fn declaration(table: &str) -> Declaration {
+    let toml = root().join(format!("data/tables/{table}.toml"));
+    Declaration::parse(&std::fs::read_to_string(toml).unwrap()).unwrap()
+}
+
+/// Every built-in table with its rows from `data/`.
+pub(crate) async fn shipped(folder: &Path) -> Arc<Store> {
+    let store = Arc::new(Store::create(folder).unwrap());
+    for name in TABLES {
+        let table = store.create_table(&declaration(name), NOW_MS).await.unwrap();
+        let csv = std::fs::read_to_string(root().join(format!("data/{name}.csv"))).unwrap();
+        load(&table, &csv).await.unwrap();
+    }
+    store
+}
+
+/// A small series table.
+pub(crate) const OUTPUT: &str = r#"
+name = "output"
+kind = "series"
+description = "Output of mines."
+key = ["mine"]
+[[columns]]
+name = "mine"
+type = "text"
+nullable = false
+description = "Which mine."
+[[measures]]
+measure = "output"
+unit = "t"
+basis = "REO"
+min = 0.0
+description = "Mined."
+"#;
+
+pub(crate) async fn output_table(store: &Store) -> Arc<Table> {
+    store.create_table(&Declaration::parse(OUTPUT).unwrap(), NOW_MS).await.unwrap()
+}
+
+pub(crate) const OUTPUT_HEADER: &str = "mine,measure,period_start,period_end,frequency,cumulative,value,unit,basis,status,published_on,published_precision,source_id,statement";
+
+/// A line of the table `output` for one month.
+pub(crate) fn output_row(mine: &str, year: i32, month: u32, value: &str) -> String {
+    let days = [31, if year % 4 == 0 { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let last = days[month as usize - 1];
+    format!(
+        "{mine},output,{year}-{month:02}-01,{year}-{month:02}-{last},M,false,{value},t,REO,final,2026-01-01,day,S,1"
+    )
+}
+
+pub(crate) fn output_csv(rows: &[String]) -> String {
+    format!("{OUTPUT_HEADER}\n{}\n", rows.join("\n"))
+}
+
+pub(crate) fn csv_request(csv: &str) -> LoadRequest {
+    let input =
+        Input { name: "a.csv".to_owned(), format: InputFormat::Csv, bytes: csv.to_owned().into() };
+    LoadRequest { inputs: vec![input], author: "test".to_owned(), message: None, now_ms: NOW_MS }
+}
+
+pub(crate) async fn load(table: &Table, csv: &str) -> Result<Loaded, Error> {
+    table.load(csv_request(csv)).await
+}

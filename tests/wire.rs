@@ -1,0 +1,142 @@
+//! What a gRPC client may rely on.
+
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use didymium_engine::Limits;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::server::TestServer;
+
+async fn server(limits: Limits) -> (tempfile::TempDir, TestServer) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::empty(folder.path(), limits).await;
+    (folder, server)
+}
+
+#[tokio::test]
+async fn an_empty_result_has_its_schema() {
+    let (_folder, server) = server(Limits::default()).await;
+    let answer = server.query("SELECT 1 AS a, 'x' AS b WHERE false").await.unwrap();
+    assert_eq!(answer.summary.rows, 0);
+    let names: Vec<_> = answer.header.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn results_come_in_plain_types() {
+    let (_folder, server) = server(Limits::default()).await;
+    let answer = server
+        .query(
+            "SELECT arrow_cast('x', 'Utf8View') AS view, arrow_cast('x', 'Dictionary(Int32, Utf8)') AS dictionary, \
+             now() AS now, arrow_cast(['x'], 'List(Utf8View)') AS list, 1.5::decimal(5, 2) AS decimal",
+        )
+        .await
+        .unwrap();
+    let types: Vec<_> =
+        answer.batches[0].schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(types[0], DataType::Utf8);
+    assert_eq!(types[1], DataType::Utf8);
+    assert!(matches!(types[2], DataType::Timestamp(TimeUnit::Microsecond, Some(_))), "{}", types[2]);
+    assert!(matches!(&types[3], DataType::List(item) if *item.data_type() == DataType::Utf8));
+    assert_eq!(types[4], DataType::Decimal128(5, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_result_comes_in_small_messages() {
+    let (_folder, server) = server(Limits::default()).await;
+    let answer = server
+        .query("SELECT value, 'row ' || value AS text FROM generate_series(1, 300000)")
+        .await
+        .unwrap();
+    assert_eq!(answer.summary.rows, 300_000);
+    assert!(answer.longest_message <= 2 * 1024 * 1024, "{}", answer.longest_message);
+    let long = server.query("SELECT repeat('x', 3000000)").await.unwrap_err();
+    assert_eq!(long.code(), Code::OutOfRange, "{long}");
+}
+
+#[tokio::test]
+async fn errors_have_the_code_that_says_what_to_do() {
+    let (_folder, server) = server(Limits::default()).await;
+    for (sql, code, word) in [
+        ("SELEC 1", Code::InvalidArgument, "syntax"),
+        ("SELECT * FROM nowhere", Code::NotFound, "no table nowhere"),
+        ("SELECT * FROM elsewhere.t", Code::NotFound, "elsewhere.t"),
+        ("SELECT valu FROM (VALUES (1)) AS t(value)", Code::InvalidArgument, "did you mean value?"),
+        ("SELECT yoyo(1)", Code::InvalidArgument, "yoyo"),
+        ("SELECT 1 / 0", Code::InvalidArgument, "division by zero"),
+        ("SELECT 'x'::int", Code::InvalidArgument, "x"),
+        ("SELECT * FROM t TABLESAMPLE BERNOULLI (1)", Code::Unimplemented, "TABLESAMPLE"),
+        ("DROP TABLE t", Code::PermissionDenied, "DROP"),
+        ("SELECT 1; SELECT 2", Code::InvalidArgument, "one statement"),
+    ] {
+        let status = server.query(sql).await.unwrap_err();
+        assert_eq!(status.code(), code, "{sql}: {status}");
+        assert!(status.message().contains(word), "{sql}: {status}");
+        let details = status.get_error_details();
+        let info = details.error_info().expect("every error says its reason");
+        assert_eq!(info.domain, "didymium");
+        assert!(info.metadata.contains_key("query_id"), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_is_limited_over_the_whole_stream() {
+    let second = Duration::from_secs(1);
+    let (_folder, server) = server(Limits { timeout: second * 2, ..Limits::default() }).await;
+    for sql in [
+        "SELECT count(*) FROM generate_series(1, 1000000000000)",
+        "SELECT * FROM generate_series(1, 1000000000000)",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+        "SELECT count(*) FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value < b.value",
+    ] {
+        for asked in [Some(second), None] {
+            let status = server.query_within(sql, asked).await.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{sql}: {status}");
+        }
+    }
+    assert_eq!(server.query("SELECT 1").await.unwrap().summary.rows, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_limited() {
+    let limits = Limits { memory_bytes: 16 * 1024 * 1024, ..Limits::default() };
+    let (_folder, server) = server(limits).await;
+    let status = server
+        .query("SELECT array_agg(value) FROM generate_series(1, 20000000)")
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert_eq!(server.query("SELECT 1").await.unwrap().summary.rows, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_server_lets_running_queries_end() {
+    let (_folder, server) = server(Limits::default()).await;
+    let client = server.client.clone();
+    let request = didymium_api::v1::QueryRequest {
+        sql: "SELECT value FROM generate_series(1, 3000000)".to_owned(),
+        timeout: None,
+    };
+    let mut replies = client.clone().query(request).await.unwrap().into_inner();
+    replies.message().await.unwrap();
+    let address = server.address.clone();
+    let (stopped, summary) = tokio::join!(server.stop(), async {
+        let mut last = None;
+        while let Some(reply) = replies.message().await.unwrap() {
+            last = reply.payload;
+        }
+        drop((replies, client));
+        last
+    });
+    let () = stopped;
+    let summary = summary.expect("the query ended");
+    assert!(matches!(
+        summary,
+        didymium_api::v1::query_response::Payload::Summary(summary) if summary.rows == 3_000_000
+    ));
+    let refused =
+        didymium_api::v1::query_service_client::QueryServiceClient::connect(address).await;
+    assert!(refused.is_err(), "nobody listens any more");
+}
