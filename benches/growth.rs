@@ -13,7 +13,8 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (mut client, _) = serve(folder.path(), SERIES, MONTHS, MEMORY).await?;
     let over = "OVER (PARTITION BY series ORDER BY period_start, period_end)";
-    let lag = format!("SELECT sum(g) FROM (SELECT value / lag(value, 12) {over} - 1 AS g FROM output)");
+    let lag =
+        format!("SELECT sum(g) FROM (SELECT value / lag(value, 12) {over} - 1 AS g FROM output)");
     let questions = [
         ("yoy, pair of dates", format!("SELECT sum(g) FROM (SELECT yoy(value, period_start, period_end) {over} AS g FROM output)")),
         ("yoy, one date", "SELECT sum(g) FROM (SELECT yoy(value, period_start) OVER (PARTITION BY series ORDER BY period_start) AS g FROM output)".to_owned()),
@@ -29,7 +30,11 @@ async fn main() -> Result<()> {
     let medians: Vec<_> = times.into_iter().map(median).collect();
     let base = medians[questions.len() - 1].as_secs_f64();
     for ((name, _), time) in questions.iter().zip(&medians) {
-        eprintln!("{name:<20} {:>7.3} s   {:.2} × lag", time.as_secs_f64(), time.as_secs_f64() / base);
+        eprintln!(
+            "{name:<20} {:>7.3} s   {:.2} × lag",
+            time.as_secs_f64(),
+            time.as_secs_f64() / base
+        );
     }
     Ok(())
 }

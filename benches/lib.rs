@@ -67,14 +67,31 @@ pub async fn serve(
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
     writer.write(&rows)?;
     writer.close()?;
-    let input = Input { name: "output".to_owned(), format: InputFormat::Parquet, bytes: bytes.into() };
-    let request =
-        LoadRequest { inputs: vec![input], author: "bench".to_owned(), message: None, now_ms: 0 };
+    let input = Input {
+        name: "output".to_owned(),
+        format: InputFormat::Parquet,
+        bytes: bytes.into(),
+    };
+    let request = LoadRequest {
+        inputs: vec![input],
+        author: "bench".to_owned(),
+        message: None,
+        now_ms: 0,
+    };
     table.load(request).await?;
     let bytes = table.snapshot().await?.bytes();
-    eprintln!("{count} rows in {series} series, {} MiB of Parquet", bytes / 1024 / 1024);
+    eprintln!(
+        "{count} rows in {series} series, {} MiB of Parquet",
+        bytes / 1024 / 1024
+    );
 
-    let engine = Arc::new(Engine::new(store, Limits { memory_bytes, ..Limits::default() })?);
+    let engine = Arc::new(Engine::new(
+        store,
+        Limits {
+            memory_bytes,
+            ..Limits::default()
+        },
+    )?);
     let server = Server::bind("127.0.0.1:0", engine).await?;
     let address = server.address()?;
     #[expect(clippy::disallowed_methods, reason = "it ends with the benchmark")]
@@ -90,7 +107,10 @@ impl Client {
     /// The server's status.
     pub async fn time(&mut self, sql: &str) -> Result<Duration> {
         let start = Instant::now();
-        let request = QueryRequest { sql: sql.to_owned(), timeout: None };
+        let request = QueryRequest {
+            sql: sql.to_owned(),
+            timeout: None,
+        };
         let mut replies = self.client.query(request).await?.into_inner();
         let mut complete = false;
         while let Some(reply) = replies.message().await? {

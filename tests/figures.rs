@@ -34,7 +34,10 @@ pub(crate) fn declaration(table: &str) -> Declaration {
 pub(crate) async fn shipped(folder: &Path) -> Arc<Store> {
     let store = Arc::new(Store::create(folder).unwrap());
     for name in TABLES {
-        let table = store.create_table(&declaration(name), NOW_MS).await.unwrap();
+        let table = store
+            .create_table(&declaration(name), NOW_MS)
+            .await
+            .unwrap();
         let csv = std::fs::read_to_string(root().join(format!("data/{name}.csv"))).unwrap();
         load(&table, &csv).await.unwrap();
     }
@@ -61,14 +64,30 @@ description = "Mined."
 "#;
 
 pub(crate) async fn output_table(store: &Store) -> Arc<Table> {
-    store.create_table(&Declaration::parse(OUTPUT).unwrap(), NOW_MS).await.unwrap()
+    store
+        .create_table(&Declaration::parse(OUTPUT).unwrap(), NOW_MS)
+        .await
+        .unwrap()
 }
 
 pub(crate) const OUTPUT_HEADER: &str = "mine,measure,period_start,period_end,frequency,cumulative,value,unit,basis,status,published_on,published_precision,source_id,statement";
 
 /// A line of the table `output` for one month.
 pub(crate) fn output_row(mine: &str, year: i32, month: u32, value: &str) -> String {
-    let days = [31, if year % 4 == 0 { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let days = [
+        31,
+        if year % 4 == 0 { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
     let last = days[month as usize - 1];
     format!(
         "{mine},output,{year}-{month:02}-01,{year}-{month:02}-{last},M,false,{value},t,REO,final,2026-01-01,day,S,1"
@@ -80,9 +99,17 @@ pub(crate) fn output_csv(rows: &[String]) -> String {
 }
 
 pub(crate) fn csv_request(csv: &str) -> LoadRequest {
-    let input =
-        Input { name: "a.csv".to_owned(), format: InputFormat::Csv, bytes: csv.to_owned().into() };
-    LoadRequest { inputs: vec![input], author: "test".to_owned(), message: None, now_ms: NOW_MS }
+    let input = Input {
+        name: "a.csv".to_owned(),
+        format: InputFormat::Csv,
+        bytes: csv.to_owned().into(),
+    };
+    LoadRequest {
+        inputs: vec![input],
+        author: "test".to_owned(),
+        message: None,
+        now_ms: NOW_MS,
+    }
 }
 
 pub(crate) async fn load(table: &Table, csv: &str) -> Result<Loaded, Error> {

@@ -1,6 +1,9 @@
 //! The tests that need more than one crate: real stores, a real server, a real client.
 
-#![expect(clippy::unwrap_used, reason = "a test says by panicking what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what it did not expect"
+)]
 
 mod data;
 mod figures;

@@ -26,7 +26,10 @@ async fn plan_over(files: &[&[&str]]) -> String {
     let server = TestServer::start(store, Limits::default()).await;
     let plan = server.text(&format!("EXPLAIN {GROWTH}")).await;
     let rows: usize = server.query(GROWTH).await.unwrap().summary.rows as usize;
-    assert_eq!(rows, files.iter().map(|mines| mines.len() * 12).sum::<usize>());
+    assert_eq!(
+        rows,
+        files.iter().map(|mines| mines.len() * 12).sum::<usize>()
+    );
     plan
 }
 
@@ -59,11 +62,17 @@ async fn a_file_that_cannot_hold_the_series_is_not_read() {
     let store = Arc::new(Store::create(folder.path()).unwrap());
     let table = output_table(&store).await;
     for mine in ["a", "b", "c"] {
-        load(&table, &output_csv(&[output_row(mine, 2024, 1, "1")])).await.unwrap();
+        load(&table, &output_csv(&[output_row(mine, 2024, 1, "1")]))
+            .await
+            .unwrap();
     }
     let server = TestServer::start(store, Limits::default()).await;
-    let plan = server.text("EXPLAIN SELECT * FROM output WHERE mine = 'b'").await;
+    let plan = server
+        .text("EXPLAIN SELECT * FROM output WHERE mine = 'b'")
+        .await;
     assert_eq!(plan.matches("part-").count(), 1, "{plan}");
-    let none = server.text("EXPLAIN SELECT * FROM output WHERE mine = 'd'").await;
+    let none = server
+        .text("EXPLAIN SELECT * FROM output WHERE mine = 'd'")
+        .await;
     assert_eq!(none.matches("part-").count(), 0, "{none}");
 }

@@ -46,7 +46,12 @@ impl TestServer {
         #[expect(clippy::disallowed_methods, reason = "the test ends it")]
         let running = tokio::spawn(async { server.run(stopped).await.unwrap() });
         let client = QueryServiceClient::connect(address.clone()).await.unwrap();
-        Self { client, address, stop: Some(stop), running }
+        Self {
+            client,
+            address,
+            stop: Some(stop),
+            running,
+        }
     }
 
     /// A server over an empty store.
@@ -64,7 +69,10 @@ impl TestServer {
         timeout: Option<Duration>,
     ) -> Result<Answer, Status> {
         let timeout = timeout.map(|timeout| timeout.try_into().unwrap());
-        let request = QueryRequest { sql: sql.to_owned(), timeout };
+        let request = QueryRequest {
+            sql: sql.to_owned(),
+            timeout,
+        };
         let mut replies = self.client.clone().query(request).await?.into_inner();
         let (mut header, mut summary, mut ipc, mut longest_message) = (None, None, vec![], 0);
         while let Some(reply) = replies.message().await? {
@@ -91,7 +99,9 @@ impl TestServer {
     /// The single text cells of a one-column answer, such as EXPLAIN's.
     pub(crate) async fn text(&self, sql: &str) -> String {
         let answer = self.query(sql).await.unwrap();
-        arrow::util::pretty::pretty_format_batches(&answer.batches).unwrap().to_string()
+        arrow::util::pretty::pretty_format_batches(&answer.batches)
+            .unwrap()
+            .to_string()
     }
 
     pub(crate) async fn stop(mut self) {

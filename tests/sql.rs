@@ -55,7 +55,10 @@ impl AsyncDB for OverGrpc<'_> {
         let answer = self.server.query(sql).await?;
         let columns = answer.header.columns.len();
         let rows = answer.batches.iter().flat_map(rows).collect();
-        Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows })
+        Ok(DBOutput::Rows {
+            types: vec![DefaultColumnType::Any; columns],
+            rows,
+        })
     }
 
     async fn shutdown(&mut self) {}
@@ -81,6 +84,10 @@ fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
             text => text,
         }
     };
-    let row = |row: usize| (0..batch.num_columns()).map(|column| cell(column, row)).collect();
+    let row = |row: usize| {
+        (0..batch.num_columns())
+            .map(|column| cell(column, row))
+            .collect()
+    };
     (0..batch.num_rows()).map(row).collect()
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float32Array, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float32Array, Int32Array, RecordBatch, StringArray,
+};
 use didymium_engine::Limits;
 use didymium_store::{Declaration, Error, Input, InputFormat, Kind, LoadRequest, Store};
 use parquet::arrow::ArrowWriter;
@@ -27,9 +29,19 @@ async fn faults(csv: &str) -> Vec<String> {
     let table = output_table(&store).await;
     let error = load(&table, csv).await.unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidInput);
-    assert_eq!(table.snapshot().await.unwrap().rows(), Some(0), "nothing is loaded");
-    assert_eq!(table.snapshot().await.unwrap().version(), 0, "no version is made");
-    let Error::Faulty(faults) = error else { panic!("{error}") };
+    assert_eq!(
+        table.snapshot().await.unwrap().rows(),
+        Some(0),
+        "nothing is loaded"
+    );
+    assert_eq!(
+        table.snapshot().await.unwrap().version(),
+        0,
+        "no version is made"
+    );
+    let Error::Faulty(faults) = error else {
+        panic!("{error}")
+    };
     faults.shown().iter().map(ToString::to_string).collect()
 }
 
@@ -69,16 +81,24 @@ async fn every_fault_is_told_with_row_column_and_rule() {
         "a.csv row 15, column measure: must be one of output, found 'sales'",
     ];
     for line in expected {
-        assert!(faults.iter().any(|fault| fault == line), "{line}\nnot in\n{}", faults.join("\n"));
+        assert!(
+            faults.iter().any(|fault| fault == line),
+            "{line}\nnot in\n{}",
+            faults.join("\n")
+        );
     }
     assert_eq!(faults.len(), expected.len(), "{}", faults.join("\n"));
 }
 
 #[tokio::test]
 async fn many_faults_are_counted_beyond_the_first_fifty() {
-    let rows: Vec<String> = (0..200).map(|mine| output_row(&format!("m{mine}"), 2024, 1, "x")).collect();
+    let rows: Vec<String> = (0..200)
+        .map(|mine| output_row(&format!("m{mine}"), 2024, 1, "x"))
+        .collect();
     let (_folder, store) = new_store().await;
-    let error = load(&*output_table(&store).await, &output_csv(&rows)).await.unwrap_err();
+    let error = load(&*output_table(&store).await, &output_csv(&rows))
+        .await
+        .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("200 faults, nothing was loaded"), "{text}");
     assert!(text.ends_with("and 150 more"), "{text}");
@@ -87,21 +107,43 @@ async fn many_faults_are_counted_beyond_the_first_fifty() {
 
 #[tokio::test]
 async fn a_header_must_name_the_tables_columns() {
-    let header = OUTPUT_HEADER.replace("mine,", "mime,").replace(",status", ",value");
+    let header = OUTPUT_HEADER
+        .replace("mine,", "mime,")
+        .replace(",status", ",value");
     let told = faults(&format!("{header}\n")).await;
-    assert!(told.contains(&"a.csv row 1, column mime: the table has no such column".to_owned()), "{told:?}");
-    assert!(told.contains(&"a.csv row 1, column value: occurs twice in the header".to_owned()), "{told:?}");
-    assert!(told.contains(&"a.csv row 1, column mine: is missing in the header".to_owned()), "{told:?}");
-    assert!(told.contains(&"a.csv row 1, column status: is missing in the header".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"a.csv row 1, column mime: the table has no such column".to_owned()),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&"a.csv row 1, column value: occurs twice in the header".to_owned()),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&"a.csv row 1, column mine: is missing in the header".to_owned()),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&"a.csv row 1, column status: is missing in the header".to_owned()),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
 async fn one_thing_said_twice_is_refused_with_both_rows() {
     let row = output_row("a", 2024, 1, "1");
     let other_value = output_row("a", 2024, 1, "2");
-    let told = faults(&output_csv(&[row, output_row("a", 2024, 2, "1"), other_value])).await;
+    let told = faults(&output_csv(&[
+        row,
+        output_row("a", 2024, 2, "1"),
+        other_value,
+    ]))
+    .await;
     assert_eq!(told.len(), 1);
-    assert!(told[0].starts_with("a.csv row 4: has the same series, period_start"), "{told:?}");
+    assert!(
+        told[0].starts_with("a.csv row 4: has the same series, period_start"),
+        "{told:?}"
+    );
     assert!(told[0].ends_with("as row 2"), "{told:?}");
 }
 
@@ -109,12 +151,21 @@ async fn one_thing_said_twice_is_refused_with_both_rows() {
 async fn a_row_that_the_table_holds_is_refused() {
     let (_folder, store) = new_store().await;
     let table = output_table(&store).await;
-    load(&table, &output_csv(&[output_row("a", 2024, 1, "1")])).await.unwrap();
+    load(&table, &output_csv(&[output_row("a", 2024, 1, "1")]))
+        .await
+        .unwrap();
     let again = output_csv(&[output_row("b", 2024, 1, "1"), output_row("a", 2024, 1, "2")]);
     let error = load(&table, &again).await.unwrap_err().to_string();
-    assert!(error.contains("a.csv row 3: the table holds a row with the same series"), "{error}");
+    assert!(
+        error.contains("a.csv row 3: the table holds a row with the same series"),
+        "{error}"
+    );
     assert_eq!(table.snapshot().await.unwrap().rows(), Some(1));
-    assert_eq!(data_files(store.root()).len(), 1, "the refused load leaves no file");
+    assert_eq!(
+        data_files(store.root()).len(),
+        1,
+        "the refused load leaves no file"
+    );
 }
 
 #[tokio::test]
@@ -137,7 +188,10 @@ async fn a_byte_order_mark_and_windows_line_ends_are_read() {
     load(&table, &format!("\u{feff}{csv}")).await.unwrap();
     let server = TestServer::start(store, Limits::default()).await;
     let text = server.text("SELECT mine, value, series FROM output").await;
-    assert!(text.contains("| a    | 0.0   | a/output |"), "minus zero is zero: {text}");
+    assert!(
+        text.contains("| a    | 0.0   | a/output |"),
+        "minus zero is zero: {text}"
+    );
 }
 
 #[tokio::test]
@@ -167,19 +221,50 @@ async fn parquet_of_other_widths_is_read_and_other_types_are_refused() {
         let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let input = Input { name: "a.parquet".into(), format: InputFormat::Parquet, bytes: bytes.into() };
-        LoadRequest { inputs: vec![input], ..csv_request("") }
+        let input = Input {
+            name: "a.parquet".into(),
+            format: InputFormat::Parquet,
+            bytes: bytes.into(),
+        };
+        LoadRequest {
+            inputs: vec![input],
+            ..csv_request("")
+        }
     };
     let error = table.load(file(text("1"))).await.unwrap_err().to_string();
-    assert!(error.contains("a.parquet, column value: must be a finite number"), "{error}");
+    assert!(
+        error.contains("a.parquet, column value: must be a finite number"),
+        "{error}"
+    );
     let nan = Arc::new(Float32Array::from(vec![f32::NAN]));
     let error = table.load(file(nan)).await.unwrap_err().to_string();
-    assert!(error.contains("a.parquet row 1, column value: must be a finite number"), "{error}");
-    let loaded = table.load(file(Arc::new(Float32Array::from(vec![1.5])))).await.unwrap();
+    assert!(
+        error.contains("a.parquet row 1, column value: must be a finite number"),
+        "{error}"
+    );
+    let loaded = table
+        .load(file(Arc::new(Float32Array::from(vec![1.5]))))
+        .await
+        .unwrap();
     assert_eq!(loaded.rows, 1);
-    let garbage = Input { name: "b.parquet".into(), format: InputFormat::Parquet, bytes: "PAR1".into() };
-    let error = table.load(LoadRequest { inputs: vec![garbage], ..csv_request("") }).await.unwrap_err();
-    assert!(error.to_string().contains("b.parquet: is not a readable Parquet file"), "{error}");
+    let garbage = Input {
+        name: "b.parquet".into(),
+        format: InputFormat::Parquet,
+        bytes: "PAR1".into(),
+    };
+    let error = table
+        .load(LoadRequest {
+            inputs: vec![garbage],
+            ..csv_request("")
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("b.parquet: is not a readable Parquet file"),
+        "{error}"
+    );
 }
 
 /// Two processes on one folder: every load lands exactly once, in some order.
@@ -209,31 +294,57 @@ async fn writers_race_and_none_is_lost() {
 async fn a_damaged_file_is_data_loss_and_never_a_wrong_number() {
     let (_folder, store) = new_store().await;
     let table = output_table(&store).await;
-    let rows: Vec<String> = (1..=12).map(|month| output_row("a", 2024, month, "1")).collect();
+    let rows: Vec<String> = (1..=12)
+        .map(|month| output_row("a", 2024, month, "1"))
+        .collect();
     load(&table, &output_csv(&rows)).await.unwrap();
     let file = data_files(store.root()).remove(0);
     let mut bytes = fs::read(&file).unwrap();
     bytes[100] ^= 1;
     fs::write(&file, &bytes).unwrap();
     let server = TestServer::start(store, Limits::default()).await;
-    let status = server.query("SELECT sum(value) FROM output").await.unwrap_err();
+    let status = server
+        .query("SELECT sum(value) FROM output")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "{status}");
     fs::remove_file(&file).unwrap();
-    let status = server.query("SELECT sum(value) FROM output").await.unwrap_err();
+    let status = server
+        .query("SELECT sum(value) FROM output")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "{status}");
 }
 
 #[tokio::test]
 async fn a_damaged_log_spoils_its_table_and_no_other() {
     let (folder, store) = new_store().await;
-    load(&*output_table(&store).await, &output_csv(&[output_row("a", 2024, 1, "1")])).await.unwrap();
-    let other = Declaration::parse(&OUTPUT.replace("name = \"output\"", "name = \"other\"")).unwrap();
+    load(
+        &*output_table(&store).await,
+        &output_csv(&[output_row("a", 2024, 1, "1")]),
+    )
+    .await
+    .unwrap();
+    let other =
+        Declaration::parse(&OUTPUT.replace("name = \"output\"", "name = \"other\"")).unwrap();
     store.create_table(&other, NOW_MS).await.unwrap();
     fs::write(log_entry(folder.path(), "output", 1), "{\"add\":").unwrap();
-    let server = TestServer::start(Arc::new(Store::open(folder.path()).unwrap()), Limits::default()).await;
+    let server = TestServer::start(
+        Arc::new(Store::open(folder.path()).unwrap()),
+        Limits::default(),
+    )
+    .await;
     let status = server.query("SELECT * FROM output").await.unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "{status}");
-    assert_eq!(server.query("SELECT * FROM other").await.unwrap().summary.rows, 0);
+    assert_eq!(
+        server
+            .query("SELECT * FROM other")
+            .await
+            .unwrap()
+            .summary
+            .rows,
+        0
+    );
 }
 
 #[tokio::test]
@@ -251,7 +362,10 @@ async fn a_table_that_would_be_misread_is_refused() {
 async fn a_folder_that_is_not_ours_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
-    for error in [Store::create(folder.path()).unwrap_err(), Store::open(folder.path()).unwrap_err()] {
+    for error in [
+        Store::create(folder.path()).unwrap_err(),
+        Store::open(folder.path()).unwrap_err(),
+    ] {
         assert_eq!(error.kind(), Kind::Precondition, "{error}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -265,7 +379,10 @@ async fn a_commits_time_never_goes_back() {
     request.now_ms = NOW_MS - 1_000_000;
     table.load(request).await.unwrap();
     let entry = fs::read_to_string(log_entry(folder.path(), "output", 1)).unwrap();
-    assert!(entry.contains(&format!("\"timestamp\":{}", NOW_MS + 1)), "{entry}");
+    assert!(
+        entry.contains(&format!("\"timestamp\":{}", NOW_MS + 1)),
+        "{entry}"
+    );
     assert!(entry.contains("\"inputSha256\""), "{entry}");
 }
 
@@ -274,6 +391,13 @@ fn log_entry(store: &Path, table: &str, version: u64) -> PathBuf {
 }
 
 fn data_files(store: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(store.join("output")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).collect()
+    let files = fs::read_dir(store.join("output"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "parquet")
+        })
+        .collect()
 }

@@ -13,12 +13,18 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("engine", &["model", "functions", "store"]),
     ("api", &[]),
     ("server", &["model", "functions", "store", "engine", "api"]),
-    ("cli", &["model", "functions", "store", "engine", "api", "server"]),
+    (
+        "cli",
+        &["model", "functions", "store", "engine", "api", "server"],
+    ),
 ];
 
 /// What each crate exists to keep out.
 const KEPT_OUT: [(&str, &[&str]); 5] = [
-    ("model", &["arrow", "tokio", "datafusion", "object_store", "serde"]),
+    (
+        "model",
+        &["arrow", "tokio", "datafusion", "object_store", "serde"],
+    ),
     ("functions", &["tokio", "object_store", "datafusion"]),
     ("store", &["tonic", "prost"]),
     ("engine", &["tonic", "prost", "deltalake-core"]),
@@ -29,7 +35,9 @@ fn dependencies(name: &str) -> Vec<String> {
     let manifest = fs::read_to_string(root().join(format!("crates/{name}/Cargo.toml"))).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();
     let sections = ["dependencies", "build-dependencies"];
-    let tables = sections.iter().filter_map(|section| manifest.get(*section)?.as_table());
+    let tables = sections
+        .iter()
+        .filter_map(|section| manifest.get(*section)?.as_table());
     tables.flat_map(|table| table.keys().cloned()).collect()
 }
 
@@ -39,7 +47,9 @@ fn crates_depend_along_the_arrows_only() {
     assert_eq!(found, ARROWS.len(), "every crate has its arrows");
     for (name, allowed) in ARROWS {
         for dependency in dependencies(name) {
-            let Some(ours) = dependency.strip_prefix("didymium-") else { continue };
+            let Some(ours) = dependency.strip_prefix("didymium-") else {
+                continue;
+            };
             assert!(allowed.contains(&ours), "{name} must not depend on {ours}");
         }
     }

@@ -2,7 +2,12 @@
 
 /// The first version of the interface; `proto/didymium/v1/` documents it.
 pub mod v1 {
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        reason = "generated"
+    )]
     tonic::include_proto!("didymium.v1");
 }
 

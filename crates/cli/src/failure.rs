@@ -15,19 +15,31 @@ pub(crate) struct Failure {
 impl Failure {
     /// A fault of the statement, the data or the environment.
     pub(crate) fn own(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
+        Self {
+            code: 1,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self {
+            code: 2,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self { code: 3, message: message.into() }
+        Self {
+            code: 3,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self { code: 130, message: "interrupted".to_owned() }
+        Self {
+            code: 130,
+            message: "interrupted".to_owned(),
+        }
     }
 }
 
@@ -43,7 +55,10 @@ impl From<didymium_engine::Error> for Failure {
             ErrorKind::Deadline | ErrorKind::Cancelled => 4,
             _ => 1,
         };
-        Self { code, message: error.to_string() }
+        Self {
+            code,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -54,7 +69,10 @@ impl From<tonic::Status> for Failure {
             Code::Unavailable | Code::Unauthenticated => 3,
             _ => 1,
         };
-        Self { code, message: status.message().to_owned() }
+        Self {
+            code,
+            message: status.message().to_owned(),
+        }
     }
 }
 

@@ -12,7 +12,11 @@ use crate::now_ms;
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let store = Store::open(&args.store)?;
     let table = store.table(&args.table)?;
-    let inputs = args.files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = args
+        .files
+        .iter()
+        .map(|file| read(file))
+        .collect::<Result<Vec<_>, _>>()?;
     let request = LoadRequest {
         inputs,
         author: std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
@@ -22,7 +26,9 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let loaded = table.load(request).await?;
     let (table, rows, version) = (args.table, loaded.rows, loaded.version);
     if loaded.repeated {
-        eprintln!("{table}: these {rows} rows were loaded before, as version {version}; nothing changed");
+        eprintln!(
+            "{table}: these {rows} rows were loaded before, as version {version}; nothing changed"
+        );
     } else {
         eprintln!("{table}: {rows} rows, version {version}");
     }
@@ -43,6 +49,14 @@ fn read(file: &Path) -> Result<Input, Failure> {
     };
     let bytes = std::fs::read(file)
         .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
-    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Ok(Input { name, format, bytes: bytes.into() })
+    let name = file
+        .file_name()
+        .unwrap_or(file.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    Ok(Input {
+        name,
+        format,
+        bytes: bytes.into(),
+    })
 }

@@ -36,7 +36,10 @@ fn run(command: Command) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::own(format!("can't start threads: {error}")))?;
-    #[expect(clippy::disallowed_methods, reason = "this is where the program's runtime starts")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the program's runtime starts"
+    )]
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(command) => result,
@@ -68,8 +71,13 @@ async fn interrupted() {
 
 /// Milliseconds since 1970: the one place that reads the clock.
 fn now_ms() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "everything else is told the time")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "everything else is told the time"
+    )]
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -77,13 +85,21 @@ fn now_ms() -> i64 {
 /// only what went wrong.
 fn log_to_stderr(command: &Command) {
     use std::io::IsTerminal;
-    let default = if matches!(command, Command::Serve(_)) { "warn,didymium=info" } else { "error" };
+    let default = if matches!(command, Command::Serve(_)) {
+        "warn,didymium=info"
+    } else {
+        "error"
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DIDYMIUM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {
         log.json().init();
     }
+    // A panic ends one query; the log has it, and the terminal stays readable.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
 }

@@ -47,7 +47,11 @@ struct Output {
 }
 
 enum Writer {
-    Table { sink: Sink, schema: SchemaRef, batches: Vec<RecordBatch> },
+    Table {
+        sink: Sink,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    },
     Csv(arrow::csv::Writer<Sink>),
     Json(arrow::json::Writer<Sink, JsonArray>),
     Ndjson(arrow::json::Writer<Sink, LineDelimited>),
@@ -58,11 +62,21 @@ enum Writer {
 impl Output {
     fn open(args: &OutputArgs, schema: &SchemaRef) -> Result<Self, Failure> {
         let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
-        let format = args.format.unwrap_or(if to_terminal { Format::Table } else { Format::Csv });
+        let format = args.format.unwrap_or(if to_terminal {
+            Format::Table
+        } else {
+            Format::Csv
+        });
         if to_terminal && matches!(format, Format::Arrow | Format::Parquet) {
-            return Err(Failure::usage("this format is not for a terminal: name a file with -o"));
+            return Err(Failure::usage(
+                "this format is not for a terminal: name a file with -o",
+            ));
         }
-        let target = args.output.as_deref().map(PendingFile::create).transpose()?;
+        let target = args
+            .output
+            .as_deref()
+            .map(PendingFile::create)
+            .transpose()?;
         let sink: Box<dyn Write + Send> = match &target {
             Some(file) => Box::new(file.handle()?),
             None => Box::new(std::io::stdout()),
@@ -93,11 +107,15 @@ impl Writer {
     fn open(format: Format, sink: Sink, schema: &SchemaRef) -> Result<Self, Failure> {
         let json = || JsonWriterBuilder::new().with_explicit_nulls(true);
         Ok(match format {
-            Format::Table => {
-                Self::Table { sink, schema: schema.clone(), batches: Vec::new() }
-            }
+            Format::Table => Self::Table {
+                sink,
+                schema: schema.clone(),
+                batches: Vec::new(),
+            },
             Format::Csv => {
-                let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(sink);
+                let mut writer = arrow::csv::WriterBuilder::new()
+                    .with_header(true)
+                    .build(sink);
                 // A header even without rows.
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
                 Self::Csv(writer)
@@ -109,7 +127,9 @@ impl Writer {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
                 let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
-                Self::Parquet(Box::new(writer.map_err(|error| Failure::own(error.to_string()))?))
+                Self::Parquet(Box::new(
+                    writer.map_err(|error| Failure::own(error.to_string()))?,
+                ))
             }
         })
     }
@@ -122,7 +142,9 @@ impl Writer {
             Self::Ndjson(writer) => writer.write(&batch)?,
             Self::Arrow(writer) => writer.write(&batch)?,
             Self::Parquet(writer) => {
-                writer.write(&batch).map_err(|error| Failure::own(error.to_string()))?;
+                writer
+                    .write(&batch)
+                    .map_err(|error| Failure::own(error.to_string()))?;
             }
         }
         Ok(())
@@ -130,7 +152,11 @@ impl Writer {
 
     fn finish(self) -> Result<(), Failure> {
         let mut sink = match self {
-            Self::Table { mut sink, schema, batches } => {
+            Self::Table {
+                mut sink,
+                schema,
+                batches,
+            } => {
                 write_table(&mut sink, &schema, &batches)?;
                 sink
             }
@@ -147,15 +173,19 @@ impl Writer {
                 writer.finish()?;
                 writer.into_inner()?
             }
-            Self::Parquet(writer) => {
-                writer.into_inner().map_err(|error| Failure::own(error.to_string()))?
-            }
+            Self::Parquet(writer) => writer
+                .into_inner()
+                .map_err(|error| Failure::own(error.to_string()))?,
         };
         Ok(sink.flush()?)
     }
 }
 
-fn write_table(sink: &mut Sink, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Failure> {
+fn write_table(
+    sink: &mut Sink,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<(), Failure> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let options = FormatOptions::default().with_null("NULL");
     let all = concat_batches(schema, batches)?;
@@ -165,10 +195,18 @@ fn write_table(sink: &mut Sink, schema: &SchemaRef, batches: &[RecordBatch]) -> 
     } else {
         vec![all]
     };
-    writeln!(sink, "{}", pretty_format_batches_with_options(&shown, &options)?)?;
+    writeln!(
+        sink,
+        "{}",
+        pretty_format_batches_with_options(&shown, &options)?
+    )?;
     let unit = if rows == 1 { "row" } else { "rows" };
     match rows > SHOWN_ROWS {
-        true => writeln!(sink, "{rows} {unit}, the first and last {} shown; --format csv gives all", SHOWN_ROWS / 2)?,
+        true => writeln!(
+            sink,
+            "{rows} {unit}, the first and last {} shown; --format csv gives all",
+            SHOWN_ROWS / 2
+        )?,
         false => writeln!(sink, "{rows} {unit}")?,
     }
     Ok(())
@@ -184,7 +222,10 @@ impl PendingFile {
     fn create(name: &Path) -> Result<Self, Failure> {
         let mut pending = name.as_os_str().to_owned();
         pending.push(format!(".{}.part", std::process::id()));
-        Ok(Self { pending: pending.into(), name: name.to_owned() })
+        Ok(Self {
+            pending: pending.into(),
+            name: name.to_owned(),
+        })
     }
 
     fn handle(&self) -> Result<File, Failure> {

@@ -22,7 +22,10 @@ use crate::failure::Failure;
 /// The rows of one query, as they come.
 pub(crate) enum Rows {
     /// From the engine in this process.
-    Embedded { result: QueryResult, _engine: Arc<Engine> },
+    Embedded {
+        result: QueryResult,
+        _engine: Arc<Engine>,
+    },
     /// From a server.
     Remote(Box<Remote>),
 }
@@ -43,7 +46,9 @@ impl Rows {
         timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
         match (&target.url, &target.store) {
-            (Some(url), _) => Ok(Self::Remote(Box::new(Remote::ask(url, sql, timeout).await?))),
+            (Some(url), _) => Ok(Self::Remote(Box::new(
+                Remote::ask(url, sql, timeout).await?,
+            ))),
             (None, Some(store)) => Self::embedded(store, sql, timeout).await,
             (None, None) => Err(Failure::usage("name a server (--url) or a store (--store)")),
         }
@@ -58,7 +63,10 @@ impl Rows {
         let engine = Arc::new(Engine::new(store, Limits::default())?);
         let request = didymium_engine::QueryRequest { sql, timeout };
         let result = engine.query(request).await?;
-        Ok(Self::Embedded { result, _engine: engine })
+        Ok(Self::Embedded {
+            result,
+            _engine: engine,
+        })
     }
 
     /// The next rows; `None` after the last.
@@ -73,9 +81,10 @@ impl Rows {
     pub(crate) fn schema(&self) -> SchemaRef {
         match self {
             Self::Embedded { result, .. } => Arc::clone(result.schema()),
-            Self::Remote(remote) => {
-                remote.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
-            }
+            Self::Remote(remote) => remote
+                .decoder
+                .schema()
+                .unwrap_or_else(|| Arc::new(Schema::empty())),
         }
     }
 
@@ -92,7 +101,9 @@ impl Rows {
 impl Remote {
     async fn ask(url: &str, sql: String, timeout: Option<Duration>) -> Result<Self, Failure> {
         let Some(address) = url.strip_prefix("grpc://") else {
-            return Err(Failure::usage(format!("{url}: a server's address is grpc://HOST:PORT")));
+            return Err(Failure::usage(format!(
+                "{url}: a server's address is grpc://HOST:PORT"
+            )));
         };
         let mut client = QueryServiceClient::connect(format!("http://{address}"))
             .await
@@ -101,7 +112,10 @@ impl Remote {
             .map(TryInto::try_into)
             .transpose()
             .map_err(|_| Failure::usage("the timeout is too long"))?;
-        let replies = client.query(QueryRequest { sql, timeout }).await?.into_inner();
+        let replies = client
+            .query(QueryRequest { sql, timeout })
+            .await?
+            .into_inner();
         let mut remote = Self {
             replies,
             decoder: StreamDecoder::new(),
@@ -127,13 +141,17 @@ impl Remote {
     /// Takes one reply; false after the last.
     async fn receive(&mut self) -> Result<bool, Failure> {
         match self.replies.message().await? {
-            Some(QueryResponse { payload: Some(Payload::ArrowIpc(bytes)) }) => {
+            Some(QueryResponse {
+                payload: Some(Payload::ArrowIpc(bytes)),
+            }) => {
                 let mut buffer = Buffer::from_vec(bytes.to_vec());
                 while let Some(batch) = self.decoder.decode(&mut buffer)? {
                     self.decoded.push_back(batch);
                 }
             }
-            Some(QueryResponse { payload: Some(Payload::Summary(_)) }) => self.complete = true,
+            Some(QueryResponse {
+                payload: Some(Payload::Summary(_)),
+            }) => self.complete = true,
             Some(_) => {}
             None if self.complete => return Ok(false),
             None => return Err(Failure::unreachable("the answer was cut off")),

@@ -25,7 +25,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     refuse_open_address(&args.listen)?;
     let store = Arc::new(Store::open(&args.store)?);
     let engine = Arc::new(Engine::new(store, limits(&args.limits))?);
-    let server = Server::bind(&args.listen, engine).await.map_err(listen_failure)?;
+    let server = Server::bind(&args.listen, engine)
+        .await
+        .map_err(listen_failure)?;
     let address = server.address().map_err(listen_failure)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
@@ -46,7 +48,10 @@ fn refuse_open_address(listen: &str) -> Result<(), Failure> {
     let addresses = listen
         .to_socket_addrs()
         .map_err(|error| Failure::own(format!("can't listen on {listen}: {error}")))?;
-    match addresses.into_iter().find(|address| !address.ip().is_loopback()) {
+    match addresses
+        .into_iter()
+        .find(|address| !address.ip().is_loopback())
+    {
         None => Ok(()),
         Some(address) => Err(Failure::own(format!(
             "{address} can be reached from other machines, and there is no authentication: listen on 127.0.0.1 and reach it through a tunnel"

@@ -14,7 +14,11 @@ use crate::rows::Rows;
 pub(crate) async fn list(args: TablesArgs) -> Result<(), Failure> {
     let Some(folder) = &args.target.store else {
         let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name";
-        return write(Rows::of(&args.target, sql.to_owned(), None).await?, &args.output).await;
+        return write(
+            Rows::of(&args.target, sql.to_owned(), None).await?,
+            &args.output,
+        )
+        .await;
     };
     let store = Store::open(folder)?;
     let mut snapshots = Vec::new();
@@ -24,14 +28,22 @@ pub(crate) async fn list(args: TablesArgs) -> Result<(), Failure> {
     let names = snapshots.iter().map(|snapshot| snapshot.table());
     let rows = snapshots.iter().map(|snapshot| snapshot.rows());
     let versions = snapshots.iter().map(|snapshot| snapshot.version());
-    let descriptions = snapshots.iter().map(|snapshot| Some(snapshot.declaration()?.description.as_str()));
+    let descriptions = snapshots
+        .iter()
+        .map(|snapshot| Some(snapshot.declaration()?.description.as_str()));
     let columns: [(&str, ArrayRef); 4] = [
         ("table_name", Arc::new(StringArray::from_iter_values(names))),
         ("rows", Arc::new(UInt64Array::from_iter(rows))),
         ("version", Arc::new(UInt64Array::from_iter_values(versions))),
-        ("description", Arc::new(StringArray::from_iter(descriptions))),
+        (
+            "description",
+            Arc::new(StringArray::from_iter(descriptions)),
+        ),
     ];
-    write_batch(RecordBatch::try_from_iter_with_nullable(nullable(columns))?, &args.output)
+    write_batch(
+        RecordBatch::try_from_iter_with_nullable(nullable(columns))?,
+        &args.output,
+    )
 }
 
 /// Shows a table's columns; of a store's own also what they mean.
@@ -47,27 +59,41 @@ pub(crate) async fn describe(args: DescribeArgs) -> Result<(), Failure> {
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             return Err(Failure::own(format!("there is no table {}", args.table)));
         }
-        return write_batch(arrow::compute::concat_batches(&schema, &batches)?, &args.output);
+        return write_batch(
+            arrow::compute::concat_batches(&schema, &batches)?,
+            &args.output,
+        );
     };
     let snapshot = Store::open(folder)?.table(&args.table)?.snapshot().await?;
     write_batch(columns_of(&snapshot)?, &args.output)
 }
 
 fn columns_of(snapshot: &Snapshot) -> Result<RecordBatch, Failure> {
-    let declared = snapshot.declaration().map(|table| table.all_columns()).unwrap_or_default();
+    let declared = snapshot
+        .declaration()
+        .map(|table| table.all_columns())
+        .unwrap_or_default();
     let fields = snapshot.schema().fields();
     let names = fields.iter().map(|field| field.name());
     let types = fields.iter().map(|field| field.data_type().to_string());
     let nulls = fields.iter().map(|field| Some(field.is_nullable()));
     let descriptions = fields.iter().map(|field| {
-        let column = declared.iter().find(|column| column.name == *field.name())?;
+        let column = declared
+            .iter()
+            .find(|column| column.name == *field.name())?;
         Some(column.description.as_str())
     });
     let columns: [(&str, ArrayRef); 4] = [
-        ("column_name", Arc::new(StringArray::from_iter_values(names))),
+        (
+            "column_name",
+            Arc::new(StringArray::from_iter_values(names)),
+        ),
         ("data_type", Arc::new(StringArray::from_iter_values(types))),
         ("is_nullable", Arc::new(BooleanArray::from_iter(nulls))),
-        ("description", Arc::new(StringArray::from_iter(descriptions))),
+        (
+            "description",
+            Arc::new(StringArray::from_iter(descriptions)),
+        ),
     ];
     Ok(RecordBatch::try_from_iter_with_nullable(nullable(columns))?)
 }

@@ -11,23 +11,37 @@ use arrow::error::ArrowError;
 /// they stand for, times in microseconds. Older Arrow readers lack the former; pandas alone reads
 /// nanoseconds.
 pub(crate) fn conformed_schema(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(conformed_field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema
+            .fields()
+            .iter()
+            .map(conformed_field)
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// The rows in that schema.
 pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        cast(column, field.data_type())
-    });
+    let columns = rows
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                return Ok(Arc::clone(column));
+            }
+            cast(column, field.data_type())
+        });
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 fn conformed_field(field: &FieldRef) -> FieldRef {
     let field = field.as_ref();
-    Arc::new(Field::new(field.name(), plain(field.data_type()), field.is_nullable()))
+    Arc::new(Field::new(
+        field.name(),
+        plain(field.data_type()),
+        field.is_nullable(),
+    ))
 }
 
 fn plain(data_type: &DataType) -> DataType {

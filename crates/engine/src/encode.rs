@@ -35,12 +35,22 @@ impl IpcEncoder {
     pub fn encode(&mut self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
         let mut chunks = Vec::new();
         // The size of a slice is not the size of the buffers that it shares.
-        let bytes = rows.columns().iter().map(|column| column.to_data().get_slice_memory_size());
-        let bytes: usize = bytes.sum::<Result<usize, _>>().map_err(|error| failed(&error))?;
-        let pieces = bytes.div_ceil(TARGET_BYTES).clamp(1, rows.num_rows().max(1));
+        let bytes = rows
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size());
+        let bytes: usize = bytes
+            .sum::<Result<usize, _>>()
+            .map_err(|error| failed(&error))?;
+        let pieces = bytes
+            .div_ceil(TARGET_BYTES)
+            .clamp(1, rows.num_rows().max(1));
         let size = rows.num_rows().div_ceil(pieces).max(1);
         for start in (0..rows.num_rows()).step_by(size) {
-            self.encode_piece(&rows.slice(start, size.min(rows.num_rows() - start)), &mut chunks)?;
+            self.encode_piece(
+                &rows.slice(start, size.min(rows.num_rows() - start)),
+                &mut chunks,
+            )?;
         }
         Ok(chunks)
     }
@@ -103,7 +113,9 @@ mod tests {
         let longest = chunks.iter().map(Vec::len).max().unwrap_or_default();
         let stream = chunks.concat();
         let reader = StreamReader::try_new(stream.as_slice(), None).expect("a valid stream");
-        let read = reader.map(|batch| batch.expect("a valid batch").num_rows()).sum();
+        let read = reader
+            .map(|batch| batch.expect("a valid batch").num_rows())
+            .sum();
         Ok((read, longest))
     }
 
@@ -120,7 +132,12 @@ mod tests {
         assert_eq!(rows, 1_000_000);
         assert!(longest <= MESSAGE_BYTES);
         // A slice shares the buffers of the whole and must not be counted as the whole.
-        assert_eq!(round_trip(&numbers.slice(500_000, 3)).expect("short rows").0, 3);
+        assert_eq!(
+            round_trip(&numbers.slice(500_000, 3))
+                .expect("short rows")
+                .0,
+            3
+        );
     }
 
     #[test]

@@ -49,7 +49,12 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        Ok(Self { store, limits, base, threads: Some(threads) })
+        Ok(Self {
+            store,
+            limits,
+            base,
+            threads: Some(threads),
+        })
     }
 
     /// The store that is queried.
@@ -75,7 +80,10 @@ impl Engine {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let threads = self.threads.as_ref().expect("the threads live as long as the engine");
+        let threads = self
+            .threads
+            .as_ref()
+            .expect("the threads live as long as the engine");
         AbortOnDropHandle::new(threads.spawn(future))
     }
 
@@ -93,7 +101,10 @@ impl Engine {
         }
         let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
         let partitions = if in_order { 1 } else { self.limits.threads };
-        Ok(Planning { state: with_tables(&self.base, tables, partitions)?, versions })
+        Ok(Planning {
+            state: with_tables(&self.base, tables, partitions)?,
+            versions,
+        })
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.
@@ -110,12 +121,18 @@ impl Engine {
             let (catalog, schema, table) = match &reference {
                 TableReference::Bare { table } => (CATALOG, SCHEMA, table),
                 TableReference::Partial { schema, table } => (CATALOG, schema.as_ref(), table),
-                TableReference::Full { catalog, schema, table } => {
-                    (catalog.as_ref(), schema.as_ref(), table)
-                }
+                TableReference::Full {
+                    catalog,
+                    schema,
+                    table,
+                } => (catalog.as_ref(), schema.as_ref(), table),
             };
-            let unknown =
-                || Error::new(ErrorKind::NotFound, format!("there is no table {reference}"));
+            let unknown = || {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("there is no table {reference}"),
+                )
+            };
             if catalog != CATALOG {
                 return Err(unknown());
             }
@@ -134,7 +151,9 @@ impl Engine {
 
     /// Whether the name is a function's, such as `generate_series`, and no table of the store's.
     fn is_table_function(&self, reference: &TableReference) -> bool {
-        let TableReference::Bare { table } = reference else { return false };
+        let TableReference::Bare { table } = reference else {
+            return false;
+        };
         self.base.table_functions().contains_key(table.as_ref())
     }
 }

@@ -50,7 +50,10 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -130,7 +133,10 @@ impl From<&DataFusionError> for Error {
             DataFusionError::ResourcesExhausted(_) => {
                 return Self::new(
                     ErrorKind::OverLimit,
-                    format!("the query needs more memory than it may use: {}", text(root)),
+                    format!(
+                        "the query needs more memory than it may use: {}",
+                        text(root)
+                    ),
                 );
             }
             DataFusionError::ObjectStore(cause) => match cause.as_ref() {
@@ -146,12 +152,21 @@ impl From<&DataFusionError> for Error {
 }
 
 fn from_schema(error: &SchemaError) -> Error {
-    let SchemaError::FieldNotFound { field, valid_fields } = error else {
+    let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = error
+    else {
         return Error::invalid(error.to_string());
     };
     let mut near: Vec<(f64, String)> = valid_fields
         .iter()
-        .map(|valid| (strsim::jaro_winkler(&field.name, &valid.name), valid.name.clone()))
+        .map(|valid| {
+            (
+                strsim::jaro_winkler(&field.name, &valid.name),
+                valid.name.clone(),
+            )
+        })
         .filter(|(score, _)| *score > 0.7)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -201,10 +216,15 @@ fn without_prefix(message: &str) -> String {
         "Cast error: ",
     ];
     let mut message = message;
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| message.strip_prefix(prefix)) {
+    while let Some(rest) = PREFIXES
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix))
+    {
         message = rest;
     }
     // DataFusion asks for reports to its own project.
-    let end = message.find(".\nThis issue was likely caused by a bug in DataFusion").unwrap_or(message.len());
+    let end = message
+        .find(".\nThis issue was likely caused by a bug in DataFusion")
+        .unwrap_or(message.len());
     message[..end].to_owned()
 }

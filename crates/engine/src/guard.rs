@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    Expr, FunctionArguments, Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -38,9 +38,13 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
         .build()
         .map_err(|error| Error::while_planning(&error))?;
     let mut statements = parser.parse_statements().map_err(|error| syntax(&error))?;
-    let statement = statements.pop_front().ok_or_else(|| Error::invalid("there is no statement"))?;
+    let statement = statements
+        .pop_front()
+        .ok_or_else(|| Error::invalid("there is no statement"))?;
     if !statements.is_empty() {
-        return Err(Error::invalid("one statement at a time: send each in a request of its own"));
+        return Err(Error::invalid(
+            "one statement at a time: send each in a request of its own",
+        ));
     }
     check(&statement)?;
     Ok(statement)
@@ -49,7 +53,9 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
 fn syntax(error: &datafusion::common::DataFusionError) -> Error {
     let error = Error::while_planning(error);
     if error.to_string().contains("recursion limit exceeded") {
-        return Error::invalid(format!("the statement is nested more than {NESTING} levels deep"));
+        return Error::invalid(format!(
+            "the statement is nested more than {NESTING} levels deep"
+        ));
     }
     error
 }
@@ -94,9 +100,13 @@ impl Depth {
                 if *token == Token::LBracket && self.after_operand {
                     self.operator()?;
                 }
-                let inner = Level { in_list: self.after_in, ..Level::default() };
+                let inner = Level {
+                    in_list: self.after_in,
+                    ..Level::default()
+                };
                 self.around += self.current.operators;
-                self.levels.push(std::mem::replace(&mut self.current, inner));
+                self.levels
+                    .push(std::mem::replace(&mut self.current, inner));
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 // A parenthesis too many is the parser's to tell.
@@ -214,7 +224,10 @@ fn check(statement: &Statement) -> Result<()> {
 fn denied(what: &str) -> Error {
     Error::new(
         ErrorKind::Denied,
-        format!("{} is not allowed: a query only reads (SELECT, WITH, VALUES, EXPLAIN)", what.to_uppercase()),
+        format!(
+            "{} is not allowed: a query only reads (SELECT, WITH, VALUES, EXPLAIN)",
+            what.to_uppercase()
+        ),
     )
 }
 
@@ -242,6 +255,23 @@ impl Visitor for Shape {
         check_arms(&query.body)
     }
 
+    /// In DataFusion 55 these panic without an argument.
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        let Expr::Function(function) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let has_arguments = match &function.args {
+            FunctionArguments::None => false,
+            FunctionArguments::Subquery(_) => true,
+            FunctionArguments::List(list) => !list.args.is_empty(),
+        };
+        let name = function.name.to_string().to_lowercase();
+        if !has_arguments && ["first_value", "last_value", "nth_value"].contains(&name.as_str()) {
+            return ControlFlow::Break(Error::invalid(format!("{name} needs an argument")));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<Error> {
         self.relations += 1;
         if self.relations > RELATIONS {
@@ -251,10 +281,15 @@ impl Visitor for Shape {
         }
         match relation {
             // The planner would ignore both and give all rows.
-            TableFactor::Table { sample: Some(_), .. } => {
-                ControlFlow::Break(Error::new(ErrorKind::Unsupported, "TABLESAMPLE is not supported"))
-            }
-            TableFactor::Table { version: Some(_), .. } => ControlFlow::Break(Error::new(
+            TableFactor::Table {
+                sample: Some(_), ..
+            } => ControlFlow::Break(Error::new(
+                ErrorKind::Unsupported,
+                "TABLESAMPLE is not supported",
+            )),
+            TableFactor::Table {
+                version: Some(_), ..
+            } => ControlFlow::Break(Error::new(
                 ErrorKind::Unsupported,
                 "AS OF behind a table's name is not supported",
             )),
@@ -269,7 +304,9 @@ fn check_arms(body: &SetExpr) -> ControlFlow<Error> {
             check_arms(left)?;
             check_arms(right)
         }
-        SetExpr::Select(select) if select.into.is_some() => ControlFlow::Break(denied("SELECT INTO")),
+        SetExpr::Select(select) if select.into.is_some() => {
+            ControlFlow::Break(denied("SELECT INTO"))
+        }
         SetExpr::Select(select) if select.projection.len() > SELECTED_COLUMNS => {
             ControlFlow::Break(Error::invalid(format!(
                 "a SELECT list of more than {SELECTED_COLUMNS} expressions"

@@ -22,6 +22,8 @@ impl ObjectStoreRegistry for StoreOnly {
         if url.as_str().starts_with(OBJECT_STORE_URL) {
             return Ok(Arc::clone(&self.0));
         }
-        Err(DataFusionError::Plan("a query reads tables, not files".to_owned()))
+        Err(DataFusionError::Plan(
+            "a query reads tables, not files".to_owned(),
+        ))
     }
 }

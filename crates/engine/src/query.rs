@@ -53,7 +53,10 @@ const WAITING_BATCHES: usize = 2;
 pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result<QueryResult> {
     let limit = engine.limits().timeout;
     let after = request.timeout.map_or(limit, |asked| asked.min(limit));
-    let deadline = Deadline { at: Instant::now() + after, after };
+    let deadline = Deadline {
+        at: Instant::now() + after,
+        after,
+    };
     let (planned, is_planned) = tokio::sync::oneshot::channel();
     let (sender, rows) = mpsc::channel(WAITING_BATCHES);
     let on_threads = Arc::clone(engine);
@@ -84,7 +87,10 @@ pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result
         // It failed before it was planned: the failure is all that it sends.
         Ok(Err(_)) => match result.next().await {
             Some(Err(error)) => Err(error),
-            _ => Err(Error::new(ErrorKind::Internal, "the query ended without a word")),
+            _ => Err(Error::new(
+                ErrorKind::Internal,
+                "the query ended without a word",
+            )),
         },
     }
 }
@@ -121,7 +127,10 @@ impl Deadline {
     fn passed(self) -> Error {
         Error::new(
             ErrorKind::Deadline,
-            format!("the query was stopped after {:?}: ask for less, or allow more time", self.after),
+            format!(
+                "the query was stopped after {:?}: ask for less, or allow more time",
+                self.after
+            ),
         )
     }
 }
@@ -137,7 +146,10 @@ async fn run(
     let planning = engine.prepare(&statement).await?;
     let state = planning.state;
     let while_planning = |error| Error::while_planning(&error);
-    let plan = state.statement_to_plan(statement).await.map_err(while_planning)?;
+    let plan = state
+        .statement_to_plan(statement)
+        .await
+        .map_err(while_planning)?;
     // The guard has said so already; this is the second wall.
     SQLOptions::new()
         .with_allow_ddl(false)
@@ -145,16 +157,21 @@ async fn run(
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(|error| Error::new(ErrorKind::Denied, Error::from(error).to_string()))?;
-    let plan = state.create_physical_plan(&plan).await.map_err(while_planning)?;
+    let plan = state
+        .create_physical_plan(&plan)
+        .await
+        .map_err(while_planning)?;
     let mut stream = execute_stream(plan, state.task_ctx())?;
     let schema = conformed_schema(&stream.schema());
-    if planned.send((Arc::clone(&schema), planning.versions)).is_err() {
+    if planned
+        .send((Arc::clone(&schema), planning.versions))
+        .is_err()
+    {
         return Ok(());
     }
     while let Some(batch) = stream.next().await {
-        let batch = conform(&batch?, &schema).map_err(|error| {
-            Error::from(datafusion::common::DataFusionError::from(error))
-        })?;
+        let batch = conform(&batch?, &schema)
+            .map_err(|error| Error::from(datafusion::common::DataFusionError::from(error)))?;
         if batch.num_rows() > 0 && rows.send(Ok(batch)).await.is_err() {
             return Ok(());
         }

@@ -61,8 +61,10 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
     // The default would reserve more for each sort than a small pool holds.
-    options.execution.sort_spill_reservation_bytes =
-        options.execution.sort_spill_reservation_bytes.min(limits.memory_bytes / 16);
+    options.execution.sort_spill_reservation_bytes = options
+        .execution
+        .sort_spill_reservation_bytes
+        .min(limits.memory_bytes / 16);
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
@@ -88,8 +90,11 @@ pub(crate) fn with_tables(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let config = base.config().clone().with_target_partitions(partitions);
-    Ok(SessionStateBuilder::new_from_existing(base.clone())
+    let mut state = SessionStateBuilder::new_from_existing(base.clone())
         .with_config(config)
         .with_catalog_list(Arc::new(catalogs))
-        .build())
+        .build();
+    // What now() means for the whole statement.
+    state.mark_start_execution();
+    Ok(state)
 }

@@ -44,7 +44,13 @@ impl BaseWindow {
         documentation: Documentation,
     ) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { name, interval, compare, documentation, signature }
+        Self {
+            name,
+            interval,
+            compare,
+            documentation,
+            signature,
+        }
     }
 
     /// How many arguments follow the value and the period.
@@ -57,9 +63,14 @@ impl BaseWindow {
         if let Some(interval) = self.interval {
             return Ok(interval);
         }
-        let literal = arguments.last().and_then(|last| last.downcast_ref::<Literal>());
+        let literal = arguments
+            .last()
+            .and_then(|last| last.downcast_ref::<Literal>());
         let Some(literal) = literal else {
-            return Err(invalid(self.name, "the interval must be a constant, such as INTERVAL '1 year'"));
+            return Err(invalid(
+                self.name,
+                "the interval must be a constant, such as INTERVAL '1 year'",
+            ));
         };
         match literal.value() {
             ScalarValue::IntervalMonthDayNano(Some(parts)) => {
@@ -101,7 +112,10 @@ impl WindowUDFImpl for BaseWindow {
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         let trailing = self.trailing_arguments();
         if !(2 + trailing..=3 + trailing).contains(&given.len()) {
-            return Err(invalid(self.name, format!("expected {}", self.documentation.syntax_example)));
+            return Err(invalid(
+                self.name,
+                format!("expected {}", self.documentation.syntax_example),
+            ));
         }
         let (periods, trailing) = given[1..].split_at(given.len() - 1 - trailing);
         let mut coerced = vec![value_type(self.name, &given[0])?];
@@ -126,7 +140,12 @@ impl WindowUDFImpl for BaseWindow {
     ) -> Result<Box<dyn PartitionEvaluator>> {
         let lookback = Lookback::new(self.interval_of(args.input_exprs())?);
         let (name, compare) = (self.name, self.compare);
-        Ok(Box::new(BaseEvaluator { name, compare, lookback, ahead: None }))
+        Ok(Box::new(BaseEvaluator {
+            name,
+            compare,
+            lookback,
+            ahead: None,
+        }))
     }
 
     fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
@@ -151,7 +170,10 @@ fn value_type(function: &str, given: &DataType) -> Result<DataType> {
     if given.is_numeric() || given.is_null() {
         return Ok(DataType::Float64);
     }
-    Err(invalid(function, format!("the value must be a number, not {given}")))
+    Err(invalid(
+        function,
+        format!("the value must be a number, not {given}"),
+    ))
 }
 
 fn interval_type(function: &str, given: &DataType) -> Result<DataType> {
@@ -161,7 +183,9 @@ fn interval_type(function: &str, given: &DataType) -> Result<DataType> {
         }
         other => Err(invalid(
             function,
-            format!("the last argument must be an interval, such as INTERVAL '1 year', not {other}"),
+            format!(
+                "the last argument must be an interval, such as INTERVAL '1 year', not {other}"
+            ),
         )),
     }
 }
@@ -199,7 +223,10 @@ impl BaseEvaluator {
                 continue;
             };
             let value = values.is_valid(row).then(|| values.value(row));
-            let base = self.lookback.next(period, value).map_err(|error| invalid(self.name, error))?;
+            let base = self
+                .lookback
+                .next(period, value)
+                .map_err(|error| invalid(self.name, error))?;
             results.push(match base {
                 Base::Value(base) => (self.compare)(value, base),
                 Base::Missing | Base::Null => None,
@@ -229,7 +256,9 @@ impl PartitionEvaluator for BaseEvaluator {
                 results: self.results(columns, row)?,
             },
         };
-        let result = row.checked_sub(ahead.first_row).and_then(|place| ahead.results.get(place));
+        let result = row
+            .checked_sub(ahead.first_row)
+            .and_then(|place| ahead.results.get(place));
         let Some(result) = result.copied() else {
             return internal_err!("{}: row {row} was asked for out of order", self.name);
         };

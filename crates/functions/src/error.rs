@@ -15,6 +15,9 @@ pub struct Error {
 
 /// An [`Error`] on its way through DataFusion.
 pub(crate) fn invalid(function: &str, message: impl ToString) -> DataFusionError {
-    let error = Error { function: function.to_owned(), message: message.to_string() };
+    let error = Error {
+        function: function.to_owned(),
+        message: message.to_string(),
+    };
     DataFusionError::External(Box::new(error))
 }

@@ -29,7 +29,12 @@ pub(crate) fn growth() -> Arc<WindowUDF> {
     .with_related_udf("yoy")
     .with_related_udf("prior")
     .build();
-    Arc::new(WindowUDF::new_from_impl(BaseWindow::new("growth", None, growth_on, documentation)))
+    Arc::new(WindowUDF::new_from_impl(BaseWindow::new(
+        "growth",
+        None,
+        growth_on,
+        documentation,
+    )))
 }
 
 /// Growth of a value that may be missing on a base that is known.

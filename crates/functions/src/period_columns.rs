@@ -24,7 +24,9 @@ pub(crate) fn period_type(function: &str, given: &DataType) -> Result<DataType> 
         DataType::Timestamp(_, None) => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
         DataType::Timestamp(_, Some(zone)) => Err(invalid(
             function,
-            format!("the period is a timestamp in {zone}: cast it to DATE in the zone that its days count in"),
+            format!(
+                "the period is a timestamp in {zone}: cast it to DATE in the zone that its days count in"
+            ),
         )),
         other => Err(invalid(
             function,
@@ -43,8 +45,14 @@ pub(crate) struct Periods<'a> {
 impl<'a> Periods<'a> {
     pub(crate) fn of(columns: &'a [ArrayRef]) -> Result<Self> {
         match columns {
-            [date] => Ok(Self { start: Moments::of(date)?, end: None }),
-            [start, end] => Ok(Self { start: Moments::of(start)?, end: Some(Moments::of(end)?) }),
+            [date] => Ok(Self {
+                start: Moments::of(date)?,
+                end: None,
+            }),
+            [start, end] => Ok(Self {
+                start: Moments::of(start)?,
+                end: Some(Moments::of(end)?),
+            }),
             _ => internal_err!("a period is one column or two, not {}", columns.len()),
         }
     }
@@ -100,5 +108,8 @@ fn moment(value: i64, nanoseconds: i64) -> Option<Moment> {
     let units_per_day = 86_400_000_000_000 / nanoseconds;
     let day = i32::try_from(value.div_euclid(units_per_day)).ok()?;
     let nanosecond = value.rem_euclid(units_per_day) * nanoseconds;
-    Some(Moment { day: Day::from_epoch(day), nanosecond })
+    Some(Moment {
+        day: Day::from_epoch(day),
+        nanosecond,
+    })
 }

@@ -28,5 +28,10 @@ pub(crate) fn prior() -> Arc<WindowUDF> {
         "SELECT period_start, value,\n       prior(value, period_start, period_end, INTERVAL '1 year')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS year_before\nFROM production",
     )
     .build();
-    Arc::new(WindowUDF::new_from_impl(BaseWindow::new("prior", None, |_, base| Some(base), documentation)))
+    Arc::new(WindowUDF::new_from_impl(BaseWindow::new(
+        "prior",
+        None,
+        |_, base| Some(base),
+        documentation,
+    )))
 }

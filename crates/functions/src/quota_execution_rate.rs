@@ -27,8 +27,13 @@ pub(crate) fn quota_execution_rate() -> Arc<ScalarUDF> {
         "quota_execution_rate(actual, quota)",
     )
     .with_argument("actual", "What was mined, separated or exported.")
-    .with_argument("quota", "The ceiling for the same period, in the same unit and basis.")
-    .with_sql_example("SELECT quota_execution_rate(27769, 30611)  -- 0.9072 of the export quota of 2014")
+    .with_argument(
+        "quota",
+        "The ceiling for the same period, in the same unit and basis.",
+    )
+    .with_sql_example(
+        "SELECT quota_execution_rate(27769, 30611)  -- 0.9072 of the export quota of 2014",
+    )
     .build();
     Arc::new(ScalarUDF::new_from_impl(QuotaExecutionRate {
         signature: Signature::user_defined(Volatility::Immutable),
@@ -53,10 +58,19 @@ impl ScalarUDFImpl for QuotaExecutionRate {
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         if given.len() != 2 {
-            return Err(invalid(NAME, format!("expected {}", self.documentation.syntax_example)));
+            return Err(invalid(
+                NAME,
+                format!("expected {}", self.documentation.syntax_example),
+            ));
         }
-        if let Some(other) = given.iter().find(|given| !given.is_numeric() && !given.is_null()) {
-            return Err(invalid(NAME, format!("both arguments must be numbers, not {other}")));
+        if let Some(other) = given
+            .iter()
+            .find(|given| !given.is_numeric() && !given.is_null())
+        {
+            return Err(invalid(
+                NAME,
+                format!("both arguments must be numbers, not {other}"),
+            ));
         }
         Ok(vec![DataType::Float64; 2])
     }
@@ -66,11 +80,17 @@ impl ScalarUDFImpl for QuotaExecutionRate {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let [actual, quota] = take_function_args(NAME, ColumnarValue::values_to_arrays(&args.args)?)?;
+        let scalar = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let [actual, quota] =
+            take_function_args(NAME, ColumnarValue::values_to_arrays(&args.args)?)?;
         let rates = rates(&actual, &quota)?;
         if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&rates, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &rates, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(rates))
     }
@@ -81,11 +101,16 @@ impl ScalarUDFImpl for QuotaExecutionRate {
 }
 
 fn rates(actual: &ArrayRef, quota: &ArrayRef) -> Result<ArrayRef> {
-    let (actual, quota) = (actual.as_primitive::<Float64Type>(), quota.as_primitive::<Float64Type>());
+    let (actual, quota) = (
+        actual.as_primitive::<Float64Type>(),
+        quota.as_primitive::<Float64Type>(),
+    );
     let mut rates = Float64Builder::with_capacity(quota.len());
     for (actual, quota) in actual.iter().zip(quota) {
         let rate = match actual.zip(quota) {
-            Some((actual, quota)) => execution_rate(actual, quota).map_err(|error| invalid(NAME, error))?,
+            Some((actual, quota)) => {
+                execution_rate(actual, quota).map_err(|error| invalid(NAME, error))?
+            }
             None => None,
         };
         rates.append_option(rate);

@@ -35,23 +35,38 @@ impl ExprPlanner for WindowOrder {
 fn refuse_modifiers(function: &str, window: &RawWindowExpr) -> Result<()> {
     let without_frame = [Some(false), Some(true), None].map(WindowFrame::new);
     if !without_frame.contains(&window.window_frame) {
-        return Err(invalid(function, "a period finds its base by the calendar: leave the frame (ROWS, RANGE, GROUPS) out"));
+        return Err(invalid(
+            function,
+            "a period finds its base by the calendar: leave the frame (ROWS, RANGE, GROUPS) out",
+        ));
     }
     if window.filter.is_some() || window.distinct || window.null_treatment.is_some() {
-        return Err(invalid(function, "FILTER, DISTINCT and IGNORE NULLS have no meaning here: filter the rows in a subquery"));
+        return Err(invalid(
+            function,
+            "FILTER, DISTINCT and IGNORE NULLS have no meaning here: filter the rows in a subquery",
+        ));
     }
     Ok(())
 }
 
 /// The period's expressions: the arguments after the value, or the ORDER BY where there are none.
 fn take_periods(function: &BaseWindow, window: &mut RawWindowExpr) -> Result<Vec<Expr>> {
-    let trailing = window.args.iter().rev().take_while(|argument| is_interval(argument)).count();
+    let trailing = window
+        .args
+        .iter()
+        .rev()
+        .take_while(|argument| is_interval(argument))
+        .count();
     let trailing = trailing.min(function.trailing_arguments());
     let end = window.args.len() - trailing;
     if end > 1 {
         return Ok(window.args[1..end].to_vec());
     }
-    let periods: Vec<Expr> = window.order_by.iter().map(|sort| sort.expr.clone()).collect();
+    let periods: Vec<Expr> = window
+        .order_by
+        .iter()
+        .map(|sort| sort.expr.clone())
+        .collect();
     if end == 0 || !(1..=2).contains(&periods.len()) {
         return Err(invalid(
             function.name,
@@ -84,10 +99,18 @@ fn ordered_by(function: &str, periods: Vec<Expr>, written: Vec<Sort>) -> Result<
     {
         return Err(invalid(
             function,
-            format!("the window is ordered by {}: order it by the period, {}", first.expr, periods[0]),
+            format!(
+                "the window is ordered by {}: order it by the period, {}",
+                first.expr, periods[0]
+            ),
         ));
     }
-    let rest = written.into_iter().filter(|sort| !periods.contains(&sort.expr)).collect::<Vec<_>>();
-    let periods = periods.iter().map(|period| period.clone().sort(true, false));
+    let rest = written
+        .into_iter()
+        .filter(|sort| !periods.contains(&sort.expr))
+        .collect::<Vec<_>>();
+    let periods = periods
+        .iter()
+        .map(|period| period.clone().sort(true, false));
     Ok(periods.chain(rest).collect())
 }

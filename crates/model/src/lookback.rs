@@ -202,9 +202,10 @@ impl Place {
     #[inline]
     fn or_month_end(self) -> Self {
         match self.date {
-            Date::InMonth(day) if !day.exists() => {
-                Self { date: Date::InMonth(day.month_end()), ..self }
-            }
+            Date::InMonth(day) if !day.exists() => Self {
+                date: Date::InMonth(day.month_end()),
+                ..self
+            },
             _ => self,
         }
     }

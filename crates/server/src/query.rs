@@ -47,7 +47,9 @@ impl QueryService for Queries {
         let until = async move { stop.cancelled_owned().await };
         // A stopped server says so; a stream that merely ended would look complete.
         let last = stream::once(async move {
-            Err(Status::unavailable(format!("the server is shutting down; query {query_id} was stopped")))
+            Err(Status::unavailable(format!(
+                "the server is shutting down; query {query_id} was stopped"
+            )))
         });
         let replies = end_after_summary_or_error(replies.take_until(until).chain(last));
         Ok(Response::new(replies.boxed()))
@@ -119,7 +121,13 @@ impl Call {
     async fn start(
         self,
     ) -> Result<impl stream::Stream<Item = Result<QueryResponse, Status>> + Send, Status> {
-        let Self { query_id, arrived, timeout, sql, engine } = self;
+        let Self {
+            query_id,
+            arrived,
+            timeout,
+            sql,
+            engine,
+        } = self;
         let to_status = |error| status(&error, &query_id);
         let request = didymium_engine::QueryRequest { sql, timeout };
         let result = engine.query(request).await.map_err(to_status)?;
@@ -128,12 +136,20 @@ impl Call {
             reply(Payload::Header(header(&query_id, &result))),
             reply(Payload::ArrowIpc(encoder.take().into())),
         ];
-        let sending = Sending { query_id, arrived, result, encoder: Some(encoder), rows: 0 };
+        let sending = Sending {
+            query_id,
+            arrived,
+            result,
+            encoder: Some(encoder),
+            rows: 0,
+        };
         let rest = stream::try_unfold(sending, |mut sending| async move {
             let replies = sending.next().await?;
             Ok::<_, Status>(replies.map(|replies| (replies, sending)))
         });
-        let rest = rest.map_ok(|replies| stream::iter(replies.into_iter().map(Ok))).try_flatten();
+        let rest = rest
+            .map_ok(|replies| stream::iter(replies.into_iter().map(Ok)))
+            .try_flatten();
         Ok(stream::iter(first.into_iter().map(Ok)).chain(rest))
     }
 }
@@ -141,26 +157,44 @@ impl Call {
 impl Sending {
     /// The replies for the next rows, or the last ones; `None` after those.
     async fn next(&mut self) -> Result<Option<Vec<QueryResponse>>, Status> {
-        let Some(encoder) = &mut self.encoder else { return Ok(None) };
-        let Some(rows) = self.result.next().await else { return self.finish().map(Some) };
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(None);
+        };
+        let Some(rows) = self.result.next().await else {
+            return self.finish().map(Some);
+        };
         let rows = rows.map_err(|error| status(&error, &self.query_id))?;
-        let chunks = encoder.encode(&rows).map_err(|error| status(&error, &self.query_id))?;
+        let chunks = encoder
+            .encode(&rows)
+            .map_err(|error| status(&error, &self.query_id))?;
         self.rows += rows.num_rows() as u64;
-        let replies = chunks.into_iter().map(|chunk| reply(Payload::ArrowIpc(chunk.into())));
+        let replies = chunks
+            .into_iter()
+            .map(|chunk| reply(Payload::ArrowIpc(chunk.into())));
         Ok(Some(replies.collect()))
     }
 
     fn finish(&mut self) -> Result<Vec<QueryResponse>, Status> {
         let end = self.encoder.take().map(IpcEncoder::finish).transpose();
-        let end = end.map_err(|error| status(&error, &self.query_id))?.unwrap_or_default();
+        let end = end
+            .map_err(|error| status(&error, &self.query_id))?
+            .unwrap_or_default();
         let elapsed = self.arrived.elapsed();
-        tracing::info!(query_id = self.query_id, rows = self.rows, ?elapsed, "query done");
+        tracing::info!(
+            query_id = self.query_id,
+            rows = self.rows,
+            ?elapsed,
+            "query done"
+        );
         let summary = Summary {
             rows: self.rows,
             elapsed: elapsed.try_into().ok(),
             table_versions: self.result.versions().clone().into_iter().collect(),
         };
-        Ok(vec![reply(Payload::ArrowIpc(end.into())), reply(Payload::Summary(summary))])
+        Ok(vec![
+            reply(Payload::ArrowIpc(end.into())),
+            reply(Payload::Summary(summary)),
+        ])
     }
 }
 
@@ -170,9 +204,14 @@ fn header(query_id: &str, result: &QueryResult) -> Header {
         r#type: field.data_type().to_string(),
         nullable: field.is_nullable(),
     });
-    Header { query_id: query_id.to_owned(), columns: columns.collect() }
+    Header {
+        query_id: query_id.to_owned(),
+        columns: columns.collect(),
+    }
 }
 
 fn reply(payload: Payload) -> QueryResponse {
-    QueryResponse { payload: Some(payload) }
+    QueryResponse {
+        payload: Some(payload),
+    }
 }

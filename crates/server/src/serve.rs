@@ -58,7 +58,10 @@ impl Server {
     pub async fn bind(address: &str, engine: Arc<Engine>) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address)
             .await
-            .map_err(|source| ServerError::Listen { address: address.to_owned(), source })?;
+            .map_err(|source| ServerError::Listen {
+                address: address.to_owned(),
+                source,
+            })?;
         Ok(Self { listener, engine })
     }
 
@@ -69,7 +72,10 @@ impl Server {
     pub fn address(&self) -> Result<SocketAddr, ServerError> {
         self.listener
             .local_addr()
-            .map_err(|source| ServerError::Listen { address: "the socket".to_owned(), source })
+            .map_err(|source| ServerError::Listen {
+                address: "the socket".to_owned(),
+                source,
+            })
     }
 
     /// Serves until `shutdown` is ready, then lets running queries end for a while.
@@ -81,10 +87,15 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
         let stop = CancellationToken::new();
-        let queries = Queries { engine: self.engine, stop: stop.clone() };
+        let queries = Queries {
+            engine: self.engine,
+            stop: stop.clone(),
+        };
         let queries = QueryServiceServer::new(queries).max_decoding_message_size(REQUEST_BYTES);
         let (health_reporter, health) = tonic_health::server::health_reporter();
-        health_reporter.set_serving::<QueryServiceServer<Queries>>().await;
+        health_reporter
+            .set_serving::<QueryServiceServer<Queries>>()
+            .await;
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -93,7 +104,9 @@ impl Server {
         let shutdown = async move {
             shutdown.await;
             tracing::info!("shutting down");
-            health_reporter.set_not_serving::<QueryServiceServer<Queries>>().await;
+            health_reporter
+                .set_not_serving::<QueryServiceServer<Queries>>()
+                .await;
             health_reporter
                 .set_service_status("", tonic_health::ServingStatus::NotServing)
                 .await;
@@ -114,7 +127,10 @@ impl Server {
 
 /// Ends what still runs when the time for it is over.
 fn stop_after_drain(stop: CancellationToken) {
-    #[expect(clippy::disallowed_methods, reason = "it ends with the process, at the latest")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the process, at the latest"
+    )]
     tokio::spawn(async move {
         tokio::time::sleep(DRAIN).await;
         stop.cancel();

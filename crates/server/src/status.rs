@@ -21,7 +21,8 @@ pub(crate) fn status(error: &Error, query_id: &str) -> Status {
     if error.kind() == ErrorKind::Internal {
         // What went wrong inside is for the log; the id ties the two together.
         tracing::error!(query_id, %error, "internal error");
-        let message = format!("internal error; the server's log has the details of query {query_id}");
+        let message =
+            format!("internal error; the server's log has the details of query {query_id}");
         return Status::with_error_details(code, message, details);
     }
     Status::with_error_details(code, error.to_string(), details)

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{
     CommitBuilder, CommitProperties, PostCommit, TableReference, TransactionError,
 };
 use deltalake_core::kernel::{Action, CommitInfo, Transaction};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::DeltaOperation;
-use deltalake_core::DeltaTableError;
 use serde_json::{Value, json};
 
 use crate::{Error, Result};
@@ -151,7 +151,9 @@ impl Commit {
 }
 
 fn actions(entry: &[u8]) -> impl Iterator<Item = Value> + '_ {
-    entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+    entry
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 fn timestamp(entry: &[u8]) -> Option<i64> {

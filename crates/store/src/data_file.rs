@@ -45,19 +45,24 @@ impl FileStatistics {
         let columns = schema.fields().iter().map(|field| {
             let name = field.name();
             let bound = |values: &Map<String, Value>| {
-                let scalar = values.get(name).and_then(|value| scalar(value, field.data_type()));
+                let scalar = values
+                    .get(name)
+                    .and_then(|value| scalar(value, field.data_type()));
                 scalar.map_or(Precision::Absent, Precision::Exact)
             };
             let nulls = self.null_count.get(name).and_then(Value::as_u64);
             ColumnStatistics {
-                null_count: nulls.map_or(Precision::Absent, |nulls| Precision::Exact(nulls as usize)),
+                null_count: nulls
+                    .map_or(Precision::Absent, |nulls| Precision::Exact(nulls as usize)),
                 min_value: bound(&self.min_values),
                 max_value: bound(&self.max_values),
                 ..ColumnStatistics::new_unknown()
             }
         });
         Statistics {
-            num_rows: self.num_records.map_or(Precision::Absent, |rows| Precision::Exact(rows as usize)),
+            num_rows: self
+                .num_records
+                .map_or(Precision::Absent, |rows| Precision::Exact(rows as usize)),
             total_byte_size: Precision::Absent,
             column_statistics: columns.collect(),
         }
@@ -82,7 +87,9 @@ pub(crate) fn bound(value: &ScalarValue) -> Option<Value> {
     match value {
         ScalarValue::Utf8(Some(text)) if text.len() <= LONGEST_BOUND => Some(text.as_str().into()),
         ScalarValue::Int64(Some(number)) => Some((*number).into()),
-        ScalarValue::Float64(Some(number)) => serde_json::Number::from_f64(*number).map(Value::Number),
+        ScalarValue::Float64(Some(number)) => {
+            serde_json::Number::from_f64(*number).map(Value::Number)
+        }
         ScalarValue::Date32(Some(days)) => Some(Day::from_epoch(*days).to_string().into()),
         _ => None,
     }

@@ -115,7 +115,9 @@ impl ColumnType {
         match self {
             Self::Text => "must be text",
             Self::Int => "must be a whole number",
-            Self::Double => "must be a finite number with a decimal point and no thousands separators",
+            Self::Double => {
+                "must be a finite number with a decimal point and no thousands separators"
+            }
             Self::Date => "must be a day written YYYY-MM-DD",
             Self::Boolean => "must be true or false",
         }
@@ -146,15 +148,21 @@ impl Declaration {
             "The series' name: the values of the key and the measure, joined by /.",
         );
         let standard = standard_columns();
-        let standard = standard.into_iter().filter(|column| self.column(&column.name).is_none());
-        std::iter::once(series).chain(self.columns.iter().cloned()).chain(standard).collect()
+        let standard = standard
+            .into_iter()
+            .filter(|column| self.column(&column.name).is_none());
+        std::iter::once(series)
+            .chain(self.columns.iter().cloned())
+            .chain(standard)
+            .collect()
     }
 
     /// The schema of the table and of its files.
     pub fn schema(&self) -> SchemaRef {
-        let fields = self.all_columns().into_iter().map(|column| {
-            Field::new(column.name, column.kind.arrow(), column.nullable)
-        });
+        let fields = self
+            .all_columns()
+            .into_iter()
+            .map(|column| Field::new(column.name, column.kind.arrow(), column.nullable));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
@@ -168,7 +176,10 @@ impl Declaration {
 
     /// The columns whose values make a series' name, in order.
     pub(crate) fn series_columns(&self) -> impl Iterator<Item = &str> {
-        self.key.iter().map(String::as_str).chain(std::iter::once("measure"))
+        self.key
+            .iter()
+            .map(String::as_str)
+            .chain(std::iter::once("measure"))
     }
 
     fn column(&self, name: &str) -> Option<&ColumnDeclaration> {
@@ -178,7 +189,10 @@ impl Declaration {
     fn check(&self) -> Result<()> {
         let invalid = |rule: String| Err(Error::Invalid(format!("table {}: {rule}", self.name)));
         if !is_identifier(&self.name) {
-            return invalid("a name is made of lower-case letters, digits and _, and starts with a letter".into());
+            return invalid(
+                "a name is made of lower-case letters, digits and _, and starts with a letter"
+                    .into(),
+            );
         }
         if self.key.is_empty() {
             return invalid("the key names no column".into());
@@ -186,7 +200,10 @@ impl Declaration {
         let mut seen = HashSet::new();
         for column in &self.columns {
             if !is_identifier(&column.name) || !seen.insert(&column.name) {
-                return invalid(format!("column '{}' is no name, or occurs twice", column.name));
+                return invalid(format!(
+                    "column '{}' is no name, or occurs twice",
+                    column.name
+                ));
             }
             if column.description.is_empty() {
                 return invalid(format!("column {} has no description", column.name));
@@ -210,10 +227,16 @@ impl Declaration {
         }
         let standard = standard_columns();
         let taken = |name: &str| {
-            name == SERIES || standard.iter().any(|column| column.name == name && name != BASIS)
+            name == SERIES
+                || standard
+                    .iter()
+                    .any(|column| column.name == name && name != BASIS)
         };
         if let Some(column) = self.columns.iter().find(|column| taken(&column.name)) {
-            return invalid(format!("column {} is a standard column and is not declared", column.name));
+            return invalid(format!(
+                "column {} is a standard column and is not declared",
+                column.name
+            ));
         }
         Ok(())
     }
@@ -221,7 +244,9 @@ impl Declaration {
 
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[cfg(test)]
@@ -256,7 +281,11 @@ mod tests {
     fn a_series_table_has_its_key_and_the_standard_columns_once() {
         let output = Declaration::parse(OUTPUT).expect("a valid declaration");
         let schema = output.schema();
-        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         assert_eq!(names[..4], ["series", "country", "basis", "measure"]);
         assert_eq!(names.iter().filter(|name| **name == "basis").count(), 1);
         assert_eq!(output.sort_columns()[0], "series");
@@ -266,13 +295,25 @@ mod tests {
     fn what_cannot_be_meant_is_named() {
         for (from, to, rule) in [
             ("name = \"output\"", "name = \"Output\"", "lower-case"),
-            ("key = [\"country\",", "key = [\"land\",", "the key column land is not among"),
+            (
+                "key = [\"country\",",
+                "key = [\"land\",",
+                "the key column land is not among",
+            ),
             ("name = \"country\"", "name = \"value\"", "standard column"),
-            ("description = \"Where.\"", "description = \"\"", "country has no description"),
+            (
+                "description = \"Where.\"",
+                "description = \"\"",
+                "country has no description",
+            ),
             ("min = 0.0", "minimum = 0.0", "unknown field `minimum`"),
         ] {
             let error = Declaration::parse(&OUTPUT.replace(from, to).replace(
-                if to.contains("value") { "key = [\"country\"," } else { "\u{0}" },
+                if to.contains("value") {
+                    "key = [\"country\","
+                } else {
+                    "\u{0}"
+                },
                 "key = [\"value\",",
             ));
             let error = error.expect_err(to).to_string();

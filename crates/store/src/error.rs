@@ -29,7 +29,9 @@ pub enum Error {
     #[error("{0}")]
     Precondition(String),
     /// Other writers were faster, again and again.
-    #[error("table {table}: version {winner} was committed by another writer in each of {attempts} attempts; try again")]
+    #[error(
+        "table {table}: version {winner} was committed by another writer in each of {attempts} attempts; try again"
+    )]
     Conflict {
         /// The table.
         table: String,

@@ -73,7 +73,11 @@ impl fmt::Display for Fault {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.count();
-        write!(f, "{count} {}, nothing was loaded", if count == 1 { "fault" } else { "faults" })?;
+        write!(
+            f,
+            "{count} {}, nothing was loaded",
+            if count == 1 { "fault" } else { "faults" }
+        )?;
         for fault in &self.shown {
             write!(f, "\n  {fault}")?;
         }

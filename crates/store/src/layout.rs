@@ -16,12 +16,18 @@ pub(crate) struct Layout {
 }
 
 /// Ascending, NULL last: what SQL's ORDER BY means by default.
-pub(crate) const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
+pub(crate) const ORDER: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: false,
+};
 
 impl Layout {
     pub(crate) fn of(declaration: &Declaration) -> Result<Self> {
         let schema = declaration.schema();
-        let columns = declaration.sort_columns().into_iter().map(|name| schema.index_of(name));
+        let columns = declaration
+            .sort_columns()
+            .into_iter()
+            .map(|name| schema.index_of(name));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
         let fields = columns.iter().map(|column| {
             SortField::new_with_options(schema.field(*column).data_type().clone(), ORDER)
@@ -32,8 +38,11 @@ impl Layout {
 
     /// The sort columns of each row, in a form that compares as the order does.
     pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns: Vec<ArrayRef> =
-            self.columns.iter().map(|column| batch.column(*column).clone()).collect();
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|column| batch.column(*column).clone())
+            .collect();
         self.keys_of(&columns)
     }
 
@@ -62,7 +71,10 @@ pub(crate) fn equal_neighbours<'a>(
 
 /// The place in `order` of a row with this key.
 pub(crate) fn find(keys: &Rows, order: &UInt32Array, wanted: Row<'_>) -> Option<u32> {
-    let found = order.values().binary_search_by(|row| keys.row(*row as usize).cmp(&wanted)).ok()?;
+    let found = order
+        .values()
+        .binary_search_by(|row| keys.row(*row as usize).cmp(&wanted))
+        .ok()?;
     Some(order.value(found))
 }
 

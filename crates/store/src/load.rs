@@ -87,7 +87,12 @@ impl Table {
             ))
         })?;
         let load_id = sha256(request.inputs.iter().map(|input| &input.bytes));
-        let LoadRequest { inputs, author, message, now_ms } = request;
+        let LoadRequest {
+            inputs,
+            author,
+            message,
+            now_ms,
+        } = request;
         let rows_of = declaration.clone();
         let prepared =
             tokio::task::spawn_blocking(move || prepare(&rows_of, &inputs, now_ms)).await;
@@ -111,8 +116,12 @@ impl Table {
             },
         };
         let landed = self.land(&declaration, &prepared, &files, &commit).await;
-        if matches!(&landed, Ok(Loaded { repeated: true, .. }) | Err(Error::Faulty(_) | Error::Conflict { .. })) {
-            self.discard(files.iter().map(|file| file.path.as_str())).await;
+        if matches!(
+            &landed,
+            Ok(Loaded { repeated: true, .. }) | Err(Error::Faulty(_) | Error::Conflict { .. })
+        ) {
+            self.discard(files.iter().map(|file| file.path.as_str()))
+                .await;
         }
         landed
     }
@@ -129,23 +138,44 @@ impl Table {
         let load_id = commit.load_id.as_deref().unwrap_or_default();
         for _ in 0..ATTEMPTS {
             let (snapshot, delta) = self.refreshed().await?;
-            let landed = delta.transaction_version(self.log().as_ref(), application(load_id)).await;
+            let landed = delta
+                .transaction_version(self.log().as_ref(), application(load_id))
+                .await;
             if let Some(version) = landed.map_err(|error| Error::from_delta(self.name(), error))? {
-                return Ok(Loaded { version: version as u64, rows, repeated: true });
+                return Ok(Loaded {
+                    version: version as u64,
+                    rows,
+                    repeated: true,
+                });
             }
             if files.is_empty() {
-                return Ok(Loaded { version: snapshot.version(), rows, repeated: false });
+                return Ok(Loaded {
+                    version: snapshot.version(),
+                    rows,
+                    repeated: false,
+                });
             }
-            self.refuse_present(declaration, prepared, &snapshot).await?;
-            let adds = files.iter().map(|file| file.add(declaration, commit.now_ms).map(Action::Add));
+            self.refuse_present(declaration, prepared, &snapshot)
+                .await?;
+            let adds = files
+                .iter()
+                .map(|file| file.add(declaration, commit.now_ms).map(Action::Add));
             let adds = adds.collect::<Result<Vec<_>>>()?;
             let read: &dyn TableReference = &delta;
             if let Outcome::Committed(version) = commit.run(self.log(), Some(read), adds).await? {
-                return Ok(Loaded { version, rows, repeated: false });
+                return Ok(Loaded {
+                    version,
+                    rows,
+                    repeated: false,
+                });
             }
         }
         let winner = self.snapshot().await?.version();
-        Err(Error::Conflict { table: self.name().to_owned(), winner, attempts: ATTEMPTS })
+        Err(Error::Conflict {
+            table: self.name().to_owned(),
+            winner,
+            attempts: ATTEMPTS,
+        })
     }
 
     /// Refuses rows whose key the table holds already.
@@ -157,7 +187,8 @@ impl Table {
     ) -> Result<()> {
         let layout = Layout::of(declaration)?;
         let new = layout.keys(&prepared.rows)?;
-        let order: arrow::array::UInt32Array = (0..new.num_rows() as u32).collect::<Vec<_>>().into();
+        let order: arrow::array::UInt32Array =
+            (0..new.num_rows() as u32).collect::<Vec<_>>().into();
         let mut faults = Faults::default();
         for file in &snapshot.files {
             for keys in self.keys_of(declaration, &layout, file).await? {
@@ -176,7 +207,11 @@ impl Table {
                 }
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(Error::Faulty(faults)) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Faulty(faults))
+        }
     }
 
     /// The sort columns of a file's rows.
@@ -191,7 +226,10 @@ impl Table {
         let batches = parquet::columns(bytes, &columns).map_err(|error| {
             Error::Corrupt(format!("table {}: {}: {error}", self.name(), file.path))
         })?;
-        batches.iter().map(|batch| layout.keys_of(batch.columns())).collect()
+        batches
+            .iter()
+            .map(|batch| layout.keys_of(batch.columns()))
+            .collect()
     }
 }
 
@@ -202,9 +240,12 @@ fn encode_all(declaration: &Declaration, prepared: &Prepared) -> Result<Vec<NewF
     let first = Arc::clone(rows.column_by_name(first).ok_or_else(|| {
         Error::Internal(format!("table {}: no column {first}", declaration.name))
     })?);
-    let same_group = |a: usize, b: usize| first.slice(a, 1).to_data() == first.slice(b, 1).to_data();
+    let same_group =
+        |a: usize, b: usize| first.slice(a, 1).to_data() == first.slice(b, 1).to_data();
     let runs = cut(rows.num_rows(), FILE_ROWS, same_group);
-    runs.into_iter().map(|run| encode(declaration, &rows.slice(run.start, run.len()))).collect()
+    runs.into_iter()
+        .map(|run| encode(declaration, &rows.slice(run.start, run.len())))
+        .collect()
 }
 
 fn sha256<'a>(inputs: impl Iterator<Item = &'a Bytes>) -> String {
@@ -214,5 +255,8 @@ fn sha256<'a>(inputs: impl Iterator<Item = &'a Bytes>) -> String {
         hash.update((input.len() as u64).to_le_bytes());
         hash.update(input);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -30,12 +30,16 @@ pub(crate) struct DurableLocalStore {
 impl DurableLocalStore {
     /// The whole file system, addressed by absolute paths.
     pub(crate) fn at_root() -> Self {
-        Self { inner: Arc::new(LocalFileSystem::new()) }
+        Self {
+            inner: Arc::new(LocalFileSystem::new()),
+        }
     }
 
     /// One folder, addressed from there.
     pub(crate) fn in_folder(folder: &FilePath) -> Result<Self> {
-        Ok(Self { inner: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
+        Ok(Self {
+            inner: Arc::new(LocalFileSystem::new_with_prefix(folder)?),
+        })
     }
 }
 
@@ -64,9 +68,15 @@ impl ObjectStore for DurableLocalStore {
         let written =
             tokio::task::spawn_blocking(move || write_durably(&file, &payload, create)).await;
         match written.map_err(|error| failed(error.into()))? {
-            Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+            Ok(()) => Ok(PutResult {
+                e_tag: None,
+                version: None,
+            }),
             Err(source) if create && source.kind() == ErrorKind::AlreadyExists => {
-                Err(Error::AlreadyExists { path: location.to_string(), source: source.into() })
+                Err(Error::AlreadyExists {
+                    path: location.to_string(),
+                    source: source.into(),
+                })
             }
             Err(source) => Err(failed(source.into())),
         }
@@ -129,7 +139,11 @@ fn write_durably(file: &FilePath, payload: &PutPayload, create: bool) -> std::io
     fs::create_dir_all(folder)?;
     let staged = staging_name(file);
     let named = write_and_flush(&staged, payload).and_then(|()| {
-        if create { fs::hard_link(&staged, file) } else { fs::rename(&staged, file) }
+        if create {
+            fs::hard_link(&staged, file)
+        } else {
+            fs::rename(&staged, file)
+        }
     });
     // Under `create` the staged name is one too many even when all went well.
     if create || named.is_err() {
@@ -166,7 +180,10 @@ fn flush_folders(folder: &FilePath) -> std::io::Result<()> {
 }
 
 fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::Generic { store: "local folder", source }
+    Error::Generic {
+        store: "local folder",
+        source,
+    }
 }
 
 /// An upload in parts that becomes one durable put. Delta uploads nothing this way but checkpoints,

@@ -12,9 +12,7 @@ use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfigBuilder, ParquetSource,
-};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
@@ -51,14 +49,23 @@ impl SnapshotTable {
     /// The files that may hold rows for the predicate.
     fn pruned(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&DataFile>> {
         let files: Vec<&DataFile> = self.snapshot.files.iter().collect();
-        let Some(predicate) = predicate else { return Ok(files) };
+        let Some(predicate) = predicate else {
+            return Ok(files);
+        };
         let schema = Arc::clone(&self.snapshot.schema);
         let pruning = PruningPredicateBuilder::new()
             .with_file_schema(Arc::clone(&schema))
             .try_build(Arc::clone(predicate))?;
-        let statistics = files.iter().map(|file| Arc::clone(&file.statistics)).collect();
+        let statistics = files
+            .iter()
+            .map(|file| Arc::clone(&file.statistics))
+            .collect();
         let keep = pruning.prune(&PrunableStatistics::new(statistics, schema))?;
-        Ok(files.into_iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        Ok(files
+            .into_iter()
+            .zip(keep)
+            .filter_map(|(file, keep)| keep.then_some(file))
+            .collect())
     }
 
     /// The order that every one of these files keeps, if they all do.
@@ -73,7 +80,10 @@ impl SnapshotTable {
     fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
         PartitionedFile::new_from_meta(ObjectMeta {
             location: self.table.location(&file.path),
-            last_modified: Utc.timestamp_millis_opt(file.modified_ms).single().unwrap_or_default(),
+            last_modified: Utc
+                .timestamp_millis_opt(file.modified_ms)
+                .single()
+                .unwrap_or_default(),
             size: file.bytes,
             e_tag: None,
             version: None,
@@ -116,13 +126,23 @@ impl TableProvider for SnapshotTable {
             .transpose()?;
         let mut files = self.pruned(predicate.as_ref())?;
         for file in &files {
-            self.table.verify(file).await.map_err(|error| DataFusionError::External(error.into()))?;
+            self.table
+                .verify(file)
+                .await
+                .map_err(|error| DataFusionError::External(error.into()))?;
         }
         let order = self.order(&files);
         let first = order.as_ref().map(|order| first_column(order));
-        files.sort_by(|a, b| bounds(a, first).partial_cmp(&bounds(b, first)).unwrap_or(std::cmp::Ordering::Equal));
+        files.sort_by(|a, b| {
+            bounds(a, first)
+                .partial_cmp(&bounds(b, first))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
         let small = files.iter().map(|file| file.bytes).sum::<u64>() < Self::ONE_PARTITION_BYTES;
-        let follow_on = first.is_none() || files.windows(2).all(|pair| precedes(pair[0], pair[1], first));
+        let follow_on = first.is_none()
+            || files
+                .windows(2)
+                .all(|pair| precedes(pair[0], pair[1], first));
         let partitioned = files.iter().map(|file| self.partitioned_file(file));
         let groups: Vec<FileGroup> = if small && follow_on {
             vec![FileGroup::new(partitioned.collect())]
@@ -144,9 +164,11 @@ impl TableProvider for SnapshotTable {
             .with_limit(limit)
             .with_output_ordering(order.into_iter().collect());
         let plan = DataSourceExec::from_data_source(scan.build());
-        let kept = self.snapshot.declaration.as_ref().and_then(|declaration| {
-            ordering(&declaration.sort_columns(), &plan.schema())
-        });
+        let kept = self
+            .snapshot
+            .declaration
+            .as_ref()
+            .and_then(|declaration| ordering(&declaration.sort_columns(), &plan.schema()));
         Ok(match kept {
             Some(kept) if merge => Arc::new(SortPreservingMergeExec::new(kept, plan)),
             _ => plan,
@@ -163,20 +185,28 @@ fn ordering(columns: &[&str], schema: &SchemaRef) -> Option<LexOrdering> {
     let options = SortOptions { ..ORDER };
     let sorts = columns.iter().map_while(|name| {
         let column = Column::new(name, schema.index_of(name).ok()?);
-        Some(PhysicalSortExpr { expr: Arc::new(column), options })
+        Some(PhysicalSortExpr {
+            expr: Arc::new(column),
+            options,
+        })
     });
     LexOrdering::new(sorts)
 }
 
 fn first_column(order: &LexOrdering) -> usize {
     let first = order.first().expr.downcast_ref::<Column>();
-    first.expect("an ordering of this file is made of columns").index()
+    first
+        .expect("an ordering of this file is made of columns")
+        .index()
 }
 
 /// The least and greatest value of a column in a file.
 fn bounds(file: &DataFile, column: Option<usize>) -> Option<(ScalarValue, ScalarValue)> {
     let statistics = &file.statistics.column_statistics[column?];
-    Some((statistics.min_value.get_value()?.clone(), statistics.max_value.get_value()?.clone()))
+    Some((
+        statistics.min_value.get_value()?.clone(),
+        statistics.max_value.get_value()?.clone(),
+    ))
 }
 
 /// Whether every row of one file comes before every row of another.

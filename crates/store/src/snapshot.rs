@@ -45,7 +45,10 @@ impl Snapshot {
 
     /// The rows of all files, where the log knows them.
     pub fn rows(&self) -> Option<u64> {
-        let rows = self.files.iter().map(|file| file.statistics.num_rows.get_value());
+        let rows = self
+            .files
+            .iter()
+            .map(|file| file.statistics.num_rows.get_value());
         rows.map(|rows| rows.map(|rows| *rows as u64)).sum()
     }
 
@@ -70,9 +73,15 @@ impl Snapshot {
         for file in log.iter() {
             #[expect(deprecated, reason = "the only public way to a file's tags")]
             let add = file.add_action();
-            let statistics = add.stats.as_deref().map(serde_json::from_str::<FileStatistics>);
+            let statistics = add
+                .stats
+                .as_deref()
+                .map(serde_json::from_str::<FileStatistics>);
             let statistics = statistics.transpose().map_err(|error| {
-                Error::Corrupt(format!("table {table}: statistics of {}: {error}", add.path))
+                Error::Corrupt(format!(
+                    "table {table}: statistics of {}: {error}",
+                    add.path
+                ))
             })?;
             let sorted_by = add.tags.unwrap_or_default().remove(SORTED_TAG).flatten();
             files.push(DataFile {
@@ -85,7 +94,13 @@ impl Snapshot {
                     .unwrap_or_default(),
             });
         }
-        Ok(Self { table: table.to_owned(), version: delta.version() as u64, declaration, schema, files })
+        Ok(Self {
+            table: table.to_owned(),
+            version: delta.version() as u64,
+            declaration,
+            schema,
+            files,
+        })
     }
 }
 
@@ -93,9 +108,11 @@ fn declaration(table: &str, delta: &EagerSnapshot) -> Result<Option<Declaration>
     let Some(json) = delta.metadata().configuration().get(DECLARATION_PROPERTY) else {
         return Ok(None);
     };
-    serde_json::from_str(json)
-        .map(Some)
-        .map_err(|error| Error::Corrupt(format!("table {table}: its declaration is damaged: {error}")))
+    serde_json::from_str(json).map(Some).map_err(|error| {
+        Error::Corrupt(format!(
+            "table {table}: its declaration is damaged: {error}"
+        ))
+    })
 }
 
 /// Refuses what would be misread: features that change which rows a file holds or what its columns
@@ -103,7 +120,10 @@ fn declaration(table: &str, delta: &EagerSnapshot) -> Result<Option<Declaration>
 fn refuse_unsupported(table: &str, delta: &EagerSnapshot) -> Result<()> {
     const READABLE: [&str; 2] = ["timestampNtz", "v2Checkpoint"];
     let features = delta.protocol().reader_features().unwrap_or_default();
-    let unknown = features.iter().map(ToString::to_string).find(|name| !READABLE.contains(&name.as_str()));
+    let unknown = features
+        .iter()
+        .map(ToString::to_string)
+        .find(|name| !READABLE.contains(&name.as_str()));
     let column_mapping = delta
         .metadata()
         .configuration()

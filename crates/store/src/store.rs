@@ -58,7 +58,10 @@ impl Store {
         let made = fs::create_dir_all(marker.parent().unwrap_or(root))
             .and_then(|()| fs::write(&marker, FORMAT));
         made.map_err(|error| {
-            Error::Unavailable(format!("the folder {} can't be made: {error}", root.display()))
+            Error::Unavailable(format!(
+                "the folder {} can't be made: {error}",
+                root.display()
+            ))
         })?;
         Self::open(root)
     }
@@ -83,11 +86,20 @@ impl Store {
                 )));
             }
         }
-        let root = root.canonicalize().map_err(|error| not_readable(root, &error))?;
+        let root = root
+            .canonicalize()
+            .map_err(|error| not_readable(root, &error))?;
         let objects = DurableLocalStore::in_folder(&root).map_err(|error| {
-            Error::Unavailable(format!("the store {} can't be read: {error}", root.display()))
+            Error::Unavailable(format!(
+                "the store {} can't be read: {error}",
+                root.display()
+            ))
         })?;
-        Ok(Self { root, objects: Arc::new(objects), tables: Mutex::default() })
+        Ok(Self {
+            root,
+            objects: Arc::new(objects),
+            tables: Mutex::default(),
+        })
     }
 
     /// The store's folder.
@@ -122,7 +134,10 @@ impl Store {
     pub fn table(&self, name: &str) -> Result<Arc<Table>> {
         let names = self.table_names()?;
         if !names.iter().any(|known| known == name) {
-            return Err(Error::UnknownTable { name: name.to_owned(), similar: nearest(name, &names) });
+            return Err(Error::UnknownTable {
+                name: name.to_owned(),
+                similar: nearest(name, &names),
+            });
         }
         self.handle(name)
     }
@@ -185,9 +200,16 @@ fn nearest(name: &str, known: &[String]) -> Vec<String> {
         .filter(|(score, _)| *score > 0.75)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().take(3).map(|(_, known)| known.clone()).collect()
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, known)| known.clone())
+        .collect()
 }
 
 fn not_readable(folder: &Path, error: &std::io::Error) -> Error {
-    Error::Unavailable(format!("the folder {} can't be read: {error}", folder.display()))
+    Error::Unavailable(format!(
+        "the folder {} can't be read: {error}",
+        folder.display()
+    ))
 }

@@ -43,7 +43,13 @@ const RETENTION: &str = "interval 5200 weeks";
 
 impl Table {
     pub(crate) fn new(name: String, objects: Arc<dyn ObjectStore>, log: LogStoreRef) -> Self {
-        Self { name, objects, log, newest: tokio::sync::Mutex::default(), verified: Mutex::default() }
+        Self {
+            name,
+            objects,
+            log,
+            newest: tokio::sync::Mutex::default(),
+            verified: Mutex::default(),
+        }
     }
 
     /// The table's name.
@@ -71,9 +77,18 @@ impl Table {
                 delta
             }
             Some(mut known) => {
-                known.delta.update_state().await.map_err(|error| self.unreadable(error))?;
+                known
+                    .delta
+                    .update_state()
+                    .await
+                    .map_err(|error| self.unreadable(error))?;
                 if known.delta.version() == Some(known.snapshot.version as _) {
-                    let eager = known.delta.snapshot().map_err(from_delta)?.eager_snapshot().clone();
+                    let eager = known
+                        .delta
+                        .snapshot()
+                        .map_err(from_delta)?
+                        .eager_snapshot()
+                        .clone();
                     let snapshot = Arc::clone(&known.snapshot);
                     *newest = Some(known);
                     return Ok((snapshot, eager));
@@ -81,9 +96,16 @@ impl Table {
                 known.delta
             }
         };
-        let eager = delta.snapshot().map_err(from_delta)?.eager_snapshot().clone();
+        let eager = delta
+            .snapshot()
+            .map_err(from_delta)?
+            .eager_snapshot()
+            .clone();
         let snapshot = Arc::new(Snapshot::read(&self.name, &eager)?);
-        *newest = Some(Newest { delta, snapshot: Arc::clone(&snapshot) });
+        *newest = Some(Newest {
+            delta,
+            snapshot: Arc::clone(&snapshot),
+        });
         Ok((snapshot, eager))
     }
 
@@ -122,7 +144,10 @@ impl Table {
                 "table {}: the log names {} but the file is missing",
                 self.name, file.path
             )),
-            error => Error::Unavailable(format!("table {}: reading {}: {error}", self.name, file.path)),
+            error => Error::Unavailable(format!(
+                "table {}: reading {}: {error}",
+                self.name, file.path
+            )),
         })?;
         if !is_intact(file, &bytes) {
             return Err(Error::Corrupt(format!(
@@ -130,14 +155,21 @@ impl Table {
                 self.name, file.path
             )));
         }
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone());
+        self.verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(file.path.clone());
         Ok(bytes)
     }
 
     /// Checks a file that has not been read yet. Parquet itself would give wrong numbers from
     /// damaged pages: nothing in it is checksummed.
     pub(crate) async fn verify(&self, file: &DataFile) -> Result<()> {
-        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.path);
+        let known = self
+            .verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&file.path);
         if known {
             return Ok(());
         }
@@ -147,7 +179,10 @@ impl Table {
     fn unreadable(&self, error: DeltaTableError) -> Error {
         match error {
             DeltaTableError::ObjectStore { .. } => Error::from_delta(&self.name, error),
-            error => Error::Corrupt(format!("table {}: its log can't be read: {error}", self.name)),
+            error => Error::Corrupt(format!(
+                "table {}: its log can't be read: {error}",
+                self.name
+            )),
         }
     }
 }
@@ -155,7 +190,10 @@ impl Table {
 /// Whether the bytes are what the log and the file's name say. A file that another program appended
 /// has no checksum in its name; then its size must do.
 fn is_intact(file: &DataFile, bytes: &[u8]) -> bool {
-    let expected = file.path.strip_suffix(".parquet").and_then(|stem| stem.rsplit('-').next());
+    let expected = file
+        .path
+        .strip_suffix(".parquet")
+        .and_then(|stem| stem.rsplit('-').next());
     match expected {
         Some(expected) if !file.sorted_by.is_empty() => checksum(bytes) == expected,
         _ => bytes.len() as u64 == file.bytes,
@@ -195,5 +233,8 @@ pub(crate) fn create_actions(
         protocol: protocol.clone(),
         metadata: metadata.clone(),
     };
-    Ok((vec![Action::Protocol(protocol), Action::Metadata(metadata)], operation))
+    Ok((
+        vec![Action::Protocol(protocol), Action::Metadata(metadata)],
+        operation,
+    ))
 }

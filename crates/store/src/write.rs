@@ -54,7 +54,10 @@ pub(crate) fn encode(declaration: &Declaration, rows: &RecordBatch) -> Result<Ne
 
 /// The checksum that a file's name ends with.
 pub(crate) fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl NewFile {
@@ -63,8 +66,14 @@ impl NewFile {
         let statistics = serde_json::to_string(&self.statistics)
             .map_err(|error| Error::Internal(format!("statistics of {}: {error}", self.path)))?;
         let tags = HashMap::from([
-            (SORTED_TAG.to_owned(), Some(declaration.sort_columns().join(","))),
-            (UNIQUE_PERIODS_TAG.to_owned(), Some(self.unique_periods.to_string())),
+            (
+                SORTED_TAG.to_owned(),
+                Some(declaration.sort_columns().join(",")),
+            ),
+            (
+                UNIQUE_PERIODS_TAG.to_owned(),
+                Some(self.unique_periods.to_string()),
+            ),
         ]);
         Ok(Add {
             path: self.path.clone(),
@@ -90,7 +99,11 @@ fn properties(declaration: &Declaration, rows: &RecordBatch) -> Result<WriterPro
     let schema = rows.schema();
     let sorting = declaration.sort_columns().into_iter().map(|name| {
         let column_idx = schema.index_of(name).map_err(crate::layout::internal)? as i32;
-        Ok(SortingColumn { column_idx, descending: false, nulls_first: false })
+        Ok(SortingColumn {
+            column_idx,
+            descending: false,
+            nulls_first: false,
+        })
     });
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -99,7 +112,9 @@ fn properties(declaration: &Declaration, rows: &RecordBatch) -> Result<WriterPro
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_sorting_columns(Some(sorting.collect::<Result<Vec<_>>>()?));
     for name in bloom_columns(declaration) {
-        let Some(distinct) = distinct_texts(rows, name) else { continue };
+        let Some(distinct) = distinct_texts(rows, name) else {
+            continue;
+        };
         let column = ColumnPath::from(name);
         properties = properties
             .set_column_bloom_filter_enabled(column.clone(), true)
@@ -111,7 +126,9 @@ fn properties(declaration: &Declaration, rows: &RecordBatch) -> Result<WriterPro
 /// The columns that queries look up by equality: the series and what names it.
 fn bloom_columns(declaration: &Declaration) -> impl Iterator<Item = &str> {
     let series = (declaration.kind == TableKind::Series).then_some("series");
-    series.into_iter().chain(declaration.key.iter().map(String::as_str))
+    series
+        .into_iter()
+        .chain(declaration.key.iter().map(String::as_str))
 }
 
 fn distinct_texts(rows: &RecordBatch, name: &str) -> Option<usize> {
@@ -120,12 +137,18 @@ fn distinct_texts(rows: &RecordBatch, name: &str) -> Option<usize> {
 }
 
 fn statistics(rows: &RecordBatch) -> Result<FileStatistics> {
-    let mut statistics =
-        FileStatistics { num_records: Some(rows.num_rows() as u64), ..FileStatistics::default() };
+    let mut statistics = FileStatistics {
+        num_records: Some(rows.num_rows() as u64),
+        ..FileStatistics::default()
+    };
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
         let name = field.name();
-        statistics.null_count.insert(name.clone(), column.null_count().into());
-        let Some((low, high)) = bounds(column.as_ref()) else { continue };
+        statistics
+            .null_count
+            .insert(name.clone(), column.null_count().into());
+        let Some((low, high)) = bounds(column.as_ref()) else {
+            continue;
+        };
         if let (Some(low), Some(high)) = (bound(&low), bound(&high)) {
             statistics.min_values.insert(name.clone(), low);
             statistics.max_values.insert(name.clone(), high);
@@ -143,15 +166,24 @@ fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
         }
         DataType::Int64 => {
             let column = column.as_primitive::<Int64Type>();
-            Some((ScalarValue::Int64(min(column)), ScalarValue::Int64(max(column))))
+            Some((
+                ScalarValue::Int64(min(column)),
+                ScalarValue::Int64(max(column)),
+            ))
         }
         DataType::Float64 => {
             let column = column.as_primitive::<Float64Type>();
-            Some((ScalarValue::Float64(min(column)), ScalarValue::Float64(max(column))))
+            Some((
+                ScalarValue::Float64(min(column)),
+                ScalarValue::Float64(max(column)),
+            ))
         }
         DataType::Date32 => {
             let column = column.as_primitive::<Date32Type>();
-            Some((ScalarValue::Date32(min(column)), ScalarValue::Date32(max(column))))
+            Some((
+                ScalarValue::Date32(min(column)),
+                ScalarValue::Date32(max(column)),
+            ))
         }
         _ => None,
     }
@@ -160,16 +192,21 @@ fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
 /// Whether every series has each period once: then the newest vintage of the file is the file.
 fn has_unique_periods(declaration: &Declaration, rows: &RecordBatch) -> bool {
     let column = |name: &str| rows.column_by_name(name);
-    let (Some(series), Some(start), Some(end)) =
-        (column("series"), column("period_start"), column("period_end"))
-    else {
+    let (Some(series), Some(start), Some(end)) = (
+        column("series"),
+        column("period_start"),
+        column("period_end"),
+    ) else {
         return false;
     };
     if declaration.kind != TableKind::Series {
         return false;
     }
     let series = series.as_string::<i32>();
-    let (start, end) = (start.as_primitive::<Date32Type>(), end.as_primitive::<Date32Type>());
+    let (start, end) = (
+        start.as_primitive::<Date32Type>(),
+        end.as_primitive::<Date32Type>(),
+    );
     let period = |row: usize| (series.value(row), start.value(row), end.value(row));
     (1..rows.num_rows()).all(|row| period(row - 1) != period(row))
 }

@@ -3,7 +3,9 @@ use super::*;
 /// On a stack as the engine's own threads have it.
 fn refusal(sql: String) -> Option<Error> {
     let thread = std::thread::Builder::new().stack_size(crate::limits::STACK_BYTES);
-    let parsed = thread.spawn(move || parse(&sql).err()).expect("a thread starts");
+    let parsed = thread
+        .spawn(move || parse(&sql).err())
+        .expect("a thread starts");
     parsed.join().expect("no statement panics")
 }
 
@@ -87,12 +89,33 @@ fn deep_statements_are_refused_before_they_are_parsed() {
         format!("SELECT * FROM {}", vec!["t"; 2_000].join(",")),
         format!("SELECT '{}'", "x".repeat(300 * 1024)),
     ] {
-        assert_eq!(kind(sql.clone()), Some(ErrorKind::InvalidInput), "{}", &sql[..40]);
+        assert_eq!(
+            kind(sql.clone()),
+            Some(ErrorKind::InvalidInput),
+            "{}",
+            &sql[..40]
+        );
     }
+}
+
+#[test]
+fn a_function_that_would_panic_is_refused() {
+    assert_eq!(
+        kind("SELECT first_value() OVER ()"),
+        Some(ErrorKind::InvalidInput)
+    );
+    assert_eq!(
+        kind("SELECT 1 + LAST_VALUE() OVER ()"),
+        Some(ErrorKind::InvalidInput)
+    );
+    assert_eq!(kind("SELECT first_value(1) OVER ()"), None);
 }
 
 #[test]
 fn many_rows_are_no_depth() {
     let rows = vec!["('a', DATE '2024-01-01', -1.5)"; 7_000].join(", ");
-    assert_eq!(kind(format!("SELECT * FROM (VALUES {rows}) AS t(a, b, c)")), None);
+    assert_eq!(
+        kind(format!("SELECT * FROM (VALUES {rows}) AS t(a, b, c)")),
+        None
+    );
 }

@@ -19,7 +19,9 @@ pub(super) fn check(
     now_ms: i64,
     faults: &mut Faults,
 ) {
-    let rows = Rows { batch: &parsed.rows };
+    let rows = Rows {
+        batch: &parsed.rows,
+    };
     let columns = file_columns(declaration);
     for (row, number) in parsed.row_numbers.iter().enumerate() {
         let mut broken = |column: &str, rule: String| {
@@ -56,7 +58,11 @@ fn check_cell(
         return;
     }
     match column.kind {
-        ColumnType::Double if rows.double(name, row).is_some_and(|value| !value.is_finite()) => {
+        ColumnType::Double
+            if rows
+                .double(name, row)
+                .is_some_and(|value| !value.is_finite()) =>
+        {
             broken(name, ColumnType::Double.expectation().to_owned());
         }
         ColumnType::Text if !column.values.is_empty() => {
@@ -70,16 +76,26 @@ fn check_cell(
 }
 
 fn check_period(rows: &Rows<'_>, row: usize, broken: &mut impl FnMut(&str, String)) {
-    let (Some(start), Some(end)) = (rows.day("period_start", row), rows.day("period_end", row)) else {
+    let (Some(start), Some(end)) = (rows.day("period_start", row), rows.day("period_end", row))
+    else {
         return;
     };
     if end < start {
-        broken("period_end", format!("must not lie before period_start, {start}"));
+        broken(
+            "period_end",
+            format!("must not lie before period_start, {start}"),
+        );
         return;
     }
     let letter = Frequency::of(start, end).letter();
-    if rows.text("frequency", row).is_some_and(|given| given != letter) {
-        broken("frequency", format!("must be {letter} for {start} to {end}"));
+    if rows
+        .text("frequency", row)
+        .is_some_and(|given| given != letter)
+    {
+        broken(
+            "frequency",
+            format!("must be {letter} for {start} to {end}"),
+        );
     }
 }
 
@@ -89,7 +105,9 @@ fn check_measure(
     row: usize,
     broken: &mut impl FnMut(&str, String),
 ) {
-    let (Some(name), Some(unit)) = (rows.text("measure", row), rows.text("unit", row)) else { return };
+    let (Some(name), Some(unit)) = (rows.text("measure", row), rows.text("unit", row)) else {
+        return;
+    };
     let basis = rows.text("basis", row);
     let of_name = || measures.iter().filter(|measure| measure.measure == name);
     let Some(measure) = of_name().find(|m| m.unit == unit && m.basis.as_deref() == basis) else {
@@ -99,11 +117,24 @@ fn check_measure(
         });
         let allowed = allowed.collect::<Vec<_>>();
         if allowed.is_empty() {
-            let known = measures.iter().map(|m| m.measure.as_str()).collect::<Vec<_>>();
+            let known = measures
+                .iter()
+                .map(|m| m.measure.as_str())
+                .collect::<Vec<_>>();
             broken("measure", format!("must be one of {}", known.join(", ")));
         } else {
-            let given = [Some(unit), basis].into_iter().flatten().collect::<Vec<_>>().join(" ");
-            broken("unit", format!("{name} is measured in {}, not in {given}", allowed.join(" or ")));
+            let given = [Some(unit), basis]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" ");
+            broken(
+                "unit",
+                format!(
+                    "{name} is measured in {}, not in {given}",
+                    allowed.join(" or ")
+                ),
+            );
         }
         return;
     };
@@ -122,10 +153,15 @@ fn check_statement(
     now_ms: i64,
     broken: &mut impl FnMut(&str, String),
 ) {
-    if let (Some(low), Some(high)) = (rows.double("value_low", row), rows.double("value_high", row))
-        && high < low
+    if let (Some(low), Some(high)) = (
+        rows.double("value_low", row),
+        rows.double("value_high", row),
+    ) && high < low
     {
-        broken("value_high", format!("must not be less than value_low, {low}"));
+        broken(
+            "value_high",
+            format!("must not be less than value_low, {low}"),
+        );
     }
     if let Some(status) = rows.text("status", row)
         && !Status::ALL.iter().any(|known| known.word() == status)
@@ -133,17 +169,32 @@ fn check_statement(
         let known = Status::ALL.map(Status::word);
         broken("status", format!("must be one of {}", known.join(", ")));
     }
-    if rows.text("published_precision", row).is_some_and(|given| !PRECISIONS.contains(&given)) {
-        broken("published_precision", format!("must be one of {}", PRECISIONS.join(", ")));
+    if rows
+        .text("published_precision", row)
+        .is_some_and(|given| !PRECISIONS.contains(&given))
+    {
+        broken(
+            "published_precision",
+            format!("must be one of {}", PRECISIONS.join(", ")),
+        );
     }
-    if rows.int("statement", row).is_some_and(|statement| statement < 1) {
+    if rows
+        .int("statement", row)
+        .is_some_and(|statement| statement < 1)
+    {
         broken("statement", "must be 1 or more".to_owned());
     }
     let today = Day::from_epoch(now_ms.div_euclid(DAY_MS) as i32);
     // Somewhere east of here it is tomorrow already.
     let latest = today.days_from_epoch() + 1;
-    if rows.day("published_on", row).is_some_and(|day| day.days_from_epoch() > latest) {
-        broken("published_on", format!("must not lie in the future, today is {today}"));
+    if rows
+        .day("published_on", row)
+        .is_some_and(|day| day.days_from_epoch() > latest)
+    {
+        broken(
+            "published_on",
+            format!("must not lie in the future, today is {today}"),
+        );
     }
 }
 
@@ -167,15 +218,26 @@ impl<'a> Rows<'a> {
     }
 
     fn double(&self, name: &str, row: usize) -> Option<f64> {
-        Some(self.valid(name, row)?.as_primitive_opt::<Float64Type>()?.value(row))
+        Some(
+            self.valid(name, row)?
+                .as_primitive_opt::<Float64Type>()?
+                .value(row),
+        )
     }
 
     fn int(&self, name: &str, row: usize) -> Option<i64> {
-        Some(self.valid(name, row)?.as_primitive_opt::<Int64Type>()?.value(row))
+        Some(
+            self.valid(name, row)?
+                .as_primitive_opt::<Int64Type>()?
+                .value(row),
+        )
     }
 
     fn day(&self, name: &str, row: usize) -> Option<Day> {
-        let days = self.valid(name, row)?.as_primitive_opt::<Date32Type>()?.value(row);
+        let days = self
+            .valid(name, row)?
+            .as_primitive_opt::<Date32Type>()?
+            .value(row);
         Some(Day::from_epoch(days))
     }
 

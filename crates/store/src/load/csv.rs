@@ -21,11 +21,21 @@ pub(super) fn parse(
     input: &Input,
     faults: &mut Faults,
 ) -> Result<Option<Parsed>> {
-    let content = input.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&input.bytes);
-    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(content);
+    let content = input
+        .bytes
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(&input.bytes);
+    let mut reader = ::csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(content);
     let columns = file_columns(declaration);
-    let Some(places) = header(&columns, &mut reader, input, faults) else { return Ok(None) };
-    let mut builders: Vec<Builder> = columns.iter().map(|column| Builder::new(column.kind)).collect();
+    let Some(places) = header(&columns, &mut reader, input, faults) else {
+        return Ok(None);
+    };
+    let mut builders: Vec<Builder> = columns
+        .iter()
+        .map(|column| Builder::new(column.kind))
+        .collect();
     let width = reader.headers().map_or(0, |headers| headers.len());
     let mut row_numbers = Vec::new();
     let mut record = ::csv::StringRecord::new();
@@ -42,7 +52,11 @@ pub(super) fn parse(
             Ok(false) => break,
             Ok(true) => {}
             Err(error) => {
-                faults.add(fault("", format!("is not readable: {}", reason(&error)), None));
+                faults.add(fault(
+                    "",
+                    format!("is not readable: {}", reason(&error)),
+                    None,
+                ));
                 if !matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) {
                     break;
                 }
@@ -52,21 +66,31 @@ pub(super) fn parse(
         let row = record.position().map_or(line, |position| position.line());
         if record.len() != width {
             let rule = format!("has {} cells where the header has {width}", record.len());
-            faults.add(Fault { row, ..fault("", rule, None) });
+            faults.add(Fault {
+                row,
+                ..fault("", rule, None)
+            });
             continue;
         }
         for ((column, place), builder) in columns.iter().zip(&places).zip(&mut builders) {
-            let cell = place.and_then(|place| record.get(place)).filter(|cell| !cell.is_empty());
+            let cell = place
+                .and_then(|place| record.get(place))
+                .filter(|cell| !cell.is_empty());
             if !builder.append(cell) {
                 let rule = column.kind.expectation().to_owned();
-                faults.add(Fault { row, ..fault(&column.name, rule, cell) });
+                faults.add(Fault {
+                    row,
+                    ..fault(&column.name, rule, cell)
+                });
             }
         }
         row_numbers.push(row);
     }
     let arrays = builders.iter_mut().map(Builder::finish).collect();
     // NULL in a column that forbids it is the check's to tell.
-    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), true));
+    let fields = columns
+        .iter()
+        .map(|column| Field::new(&column.name, column.kind.arrow(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let rows = RecordBatch::try_new(schema, arrays).map_err(internal)?;
     Ok(Some(Parsed { rows, row_numbers }))
@@ -101,7 +125,10 @@ fn header(
     let names: Vec<String> = match reader.headers() {
         Ok(headers) => headers.iter().map(str::to_owned).collect(),
         Err(error) => {
-            fault("", &format!("the header is not readable: {}", reason(&error)));
+            fault(
+                "",
+                &format!("the header is not readable: {}", reason(&error)),
+            );
             return None;
         }
     };
@@ -173,7 +200,8 @@ impl Builder {
             Self::Int(builder) => append!(builder, |cell: &str| cell.parse().ok()),
             Self::Double(builder) => append!(builder, double),
             Self::Date(builder) => {
-                append!(builder, |cell: &str| Day::parse(cell).map(Day::days_from_epoch))
+                append!(builder, |cell: &str| Day::parse(cell)
+                    .map(Day::days_from_epoch))
             }
             Self::Boolean(builder) => append!(builder, |cell: &str| cell.parse().ok()),
         }
@@ -192,5 +220,8 @@ impl Builder {
 
 /// A finite number; minus zero is zero.
 fn double(cell: &str) -> Option<f64> {
-    cell.parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| value + 0.0)
+    cell.parse::<f64>()
+        .ok()
+        .filter(|value| value.is_finite())
+        .map(|value| value + 0.0)
 }

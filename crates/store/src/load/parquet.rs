@@ -61,7 +61,9 @@ pub(super) fn parse(
     if faults.count() > before {
         return Ok(None);
     }
-    let fields = columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), true));
+    let fields = columns
+        .iter()
+        .map(|column| Field::new(&column.name, column.kind.arrow(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let rows = RecordBatch::try_new(schema, arrays).map_err(internal)?;
     let row_numbers = (1..=rows.num_rows() as u64).collect();
@@ -97,7 +99,10 @@ fn convert(column: &ColumnDeclaration, array: &ArrayRef) -> Result<ArrayRef, Str
     let fits = given.is_null()
         || match column.kind {
             ColumnType::Text => {
-                matches!(given, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+                matches!(
+                    given,
+                    DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+                )
             }
             ColumnType::Int => given.is_integer() && *given != DataType::UInt64,
             ColumnType::Double => given.is_numeric(),
@@ -107,13 +112,22 @@ fn convert(column: &ColumnDeclaration, array: &ArrayRef) -> Result<ArrayRef, Str
     if !fits {
         return Err(format!("{}, not {given}", column.kind.expectation()));
     }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     let array = cast_with_options(array, &column.kind.arrow(), &strict)
         .map_err(|error| format!("{}: {error}", column.kind.expectation()))?;
-    Ok(if column.kind == ColumnType::Double { without_minus_zero(&array) } else { array })
+    Ok(if column.kind == ColumnType::Double {
+        without_minus_zero(&array)
+    } else {
+        array
+    })
 }
 
 fn without_minus_zero(array: &ArrayRef) -> ArrayRef {
-    let values: Float64Array = array.as_primitive::<Float64Type>().unary(|value| value + 0.0);
+    let values: Float64Array = array
+        .as_primitive::<Float64Type>()
+        .unary(|value| value + 0.0);
     Arc::new(values)
 }

@@ -38,7 +38,11 @@ impl Prepared {
 }
 
 /// Reads every file and refuses all of them together when any row breaks a rule.
-pub(super) fn prepare(declaration: &Declaration, inputs: &[Input], now_ms: i64) -> Result<Prepared> {
+pub(super) fn prepare(
+    declaration: &Declaration,
+    inputs: &[Input],
+    now_ms: i64,
+) -> Result<Prepared> {
     let mut faults = Faults::default();
     let mut parsed = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -58,7 +62,9 @@ pub(super) fn prepare(declaration: &Declaration, inputs: &[Input], now_ms: i64) 
 }
 
 fn sort(declaration: &Declaration, inputs: &[Input], parsed: Vec<Parsed>) -> Result<Prepared> {
-    let batches = parsed.iter().map(|file| with_series(declaration, &file.rows));
+    let batches = parsed
+        .iter()
+        .map(|file| with_series(declaration, &file.rows));
     let batches = batches.collect::<Result<Vec<_>>>()?;
     let rows = concat_batches(&declaration.schema(), &batches).map_err(internal)?;
     let origins: Vec<(u32, u64)> = parsed
@@ -73,7 +79,8 @@ fn sort(declaration: &Declaration, inputs: &[Input], parsed: Vec<Parsed>) -> Res
 
     let mut faults = Faults::default();
     for (first, second) in equal_neighbours(&keys, &order) {
-        let ((first_file, first_row), (file, row)) = (origins[first as usize], origins[second as usize]);
+        let ((first_file, first_row), (file, row)) =
+            (origins[first as usize], origins[second as usize]);
         let elsewhere = if first_file == file {
             String::new()
         } else {
@@ -93,11 +100,22 @@ fn sort(declaration: &Declaration, inputs: &[Input], parsed: Vec<Parsed>) -> Res
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
     }
-    let sorted = rows.columns().iter().map(|column| take(column, &order, None));
+    let sorted = rows
+        .columns()
+        .iter()
+        .map(|column| take(column, &order, None));
     let sorted = sorted.collect::<Result<Vec<_>, _>>().map_err(internal)?;
     let rows = RecordBatch::try_new(declaration.schema(), sorted).map_err(internal)?;
-    let origins = order.values().iter().map(|row| origins[*row as usize]).collect();
-    Ok(Prepared { rows, files, origins })
+    let origins = order
+        .values()
+        .iter()
+        .map(|row| origins[*row as usize])
+        .collect();
+    Ok(Prepared {
+        rows,
+        files,
+        origins,
+    })
 }
 
 /// Puts the series' name in front of a series table's columns.
@@ -106,26 +124,37 @@ fn with_series(declaration: &Declaration, rows: &RecordBatch) -> Result<RecordBa
         return Ok(rows.clone());
     }
     let key = declaration.series_columns().map(|name| {
-        rows.column_by_name(name).ok_or_else(|| Error::Internal(format!("no column {name}")))
+        rows.column_by_name(name)
+            .ok_or_else(|| Error::Internal(format!("no column {name}")))
     });
     let key = key.collect::<Result<Vec<_>>>()?;
     let names: ArrayRef = Arc::new(series_names(&key)?);
-    let columns = std::iter::once(names).chain(rows.columns().iter().cloned()).collect();
+    let columns = std::iter::once(names)
+        .chain(rows.columns().iter().cloned())
+        .collect();
     debug_assert_eq!(declaration.schema().field(0).name(), SERIES);
     RecordBatch::try_new(declaration.schema(), columns).map_err(internal)
 }
 
 fn series_names(key: &[&ArrayRef]) -> Result<arrow::array::StringArray> {
     let options = FormatOptions::default();
-    let formatters = key.iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-    let formatters = formatters.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+    let formatters = key
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+    let formatters = formatters
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(internal)?;
     let rows = key.first().map_or(0, |column| column.len());
     let mut names = StringBuilder::with_capacity(rows, rows * 32);
     for row in 0..rows {
         let values: Vec<Option<String>> = key
             .iter()
             .zip(&formatters)
-            .map(|(column, formatter)| column.is_valid(row).then(|| formatter.value(row).to_string()))
+            .map(|(column, formatter)| {
+                column
+                    .is_valid(row)
+                    .then(|| formatter.value(row).to_string())
+            })
             .collect();
         names.append_value(series_name(values.iter().map(Option::as_deref)));
     }
