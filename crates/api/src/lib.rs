@@ -6,6 +6,8 @@ pub mod v1 {
         missing_docs,
         unreachable_pub,
         unused_qualifications,
+        clippy::allow_attributes_without_reason,
+        clippy::clone_on_ref_ptr,
         reason = "generated"
     )]
     tonic::include_proto!("didymium.v1");

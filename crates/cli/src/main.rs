@@ -36,10 +36,6 @@ fn run(command: Command) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::own(format!("can't start threads: {error}")))?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the program's runtime starts"
-    )]
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(command) => result,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -52,10 +53,10 @@ enum Writer {
         schema: SchemaRef,
         batches: Vec<RecordBatch>,
     },
-    Csv(arrow::csv::Writer<Sink>),
+    Csv(Box<arrow::csv::Writer<Sink>>),
     Json(arrow::json::Writer<Sink, JsonArray>),
     Ndjson(arrow::json::Writer<Sink, LineDelimited>),
-    Arrow(StreamWriter<Sink>),
+    Arrow(Box<StreamWriter<Sink>>),
     Parquet(Box<ArrowWriter<Sink>>),
 }
 
@@ -109,7 +110,7 @@ impl Writer {
         Ok(match format {
             Format::Table => Self::Table {
                 sink,
-                schema: schema.clone(),
+                schema: Arc::clone(schema),
                 batches: Vec::new(),
             },
             Format::Csv => {
@@ -117,16 +118,16 @@ impl Writer {
                     .with_header(true)
                     .build(sink);
                 // A header even without rows.
-                writer.write(&RecordBatch::new_empty(schema.clone()))?;
-                Self::Csv(writer)
+                writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
+                Self::Csv(Box::new(writer))
             }
             Format::Json => Self::Json(json().build(sink)),
             Format::Ndjson => Self::Ndjson(json().build(sink)),
-            Format::Arrow => Self::Arrow(StreamWriter::try_new(sink, schema)?),
+            Format::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(sink, schema)?)),
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
+                let writer = ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties));
                 Self::Parquet(Box::new(
                     writer.map_err(|error| Failure::own(error.to_string()))?,
                 ))

@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod limits;
 mod objects;
+mod qualify;
 mod query;
 mod session;
 

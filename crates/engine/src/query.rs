@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::conform::{conform, conformed_schema};
-use crate::{Engine, Error, ErrorKind, Result, guard};
+use crate::{Engine, Error, ErrorKind, Result, guard, qualify};
 
 /// One statement and how to run it.
 #[derive(Debug, Clone)]
@@ -142,7 +142,8 @@ async fn run(
     planned: tokio::sync::oneshot::Sender<Planned>,
     rows: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let statement = guard::parse(sql)?;
+    let mut statement = guard::parse(sql)?;
+    qualify::complete(&mut statement);
     let planning = engine.prepare(&statement).await?;
     let state = planning.state;
     let while_planning = |error| Error::while_planning(&error);

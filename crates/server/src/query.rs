@@ -134,7 +134,7 @@ impl Call {
         let mut encoder = IpcEncoder::new(result.schema()).map_err(to_status)?;
         let first = vec![
             reply(Payload::Header(header(&query_id, &result))),
-            reply(Payload::ArrowIpc(encoder.take().into())),
+            reply(Payload::ArrowIpc(encoder.take())),
         ];
         let sending = Sending {
             query_id,
@@ -170,7 +170,7 @@ impl Sending {
         self.rows += rows.num_rows() as u64;
         let replies = chunks
             .into_iter()
-            .map(|chunk| reply(Payload::ArrowIpc(chunk.into())));
+            .map(|chunk| reply(Payload::ArrowIpc(chunk)));
         Ok(Some(replies.collect()))
     }
 
@@ -192,7 +192,7 @@ impl Sending {
             table_versions: self.result.versions().clone().into_iter().collect(),
         };
         Ok(vec![
-            reply(Payload::ArrowIpc(end.into())),
+            reply(Payload::ArrowIpc(end)),
             reply(Payload::Summary(summary)),
         ])
     }

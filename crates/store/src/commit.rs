@@ -1,6 +1,7 @@
 //! Strict commits: exactly the version after the one that was read, or an error.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{
@@ -56,7 +57,7 @@ impl Commit {
         read: Option<&dyn TableReference>,
         actions: Vec<Action>,
     ) -> Result<Outcome> {
-        let version = read.map_or(0, |read| read.eager_snapshot().version() as u64 + 1);
+        let version = read.map_or(0, |read| read.eager_snapshot().version() + 1);
         let mut actions = actions;
         actions.insert(0, Action::CommitInfo(self.info(log, version).await?));
         let mut properties = CommitProperties::default()
@@ -72,7 +73,7 @@ impl Commit {
         }
         let prepared = CommitBuilder::from(properties)
             .with_actions(actions)
-            .build(read, log.clone(), self.operation.clone())
+            .build(read, Arc::clone(log), self.operation.clone())
             .into_prepared_commit_future()
             .await
             .map_err(|error| Error::from_delta(&self.table, error))?;

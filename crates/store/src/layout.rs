@@ -1,6 +1,7 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::SortOptions;
@@ -41,7 +42,7 @@ impl Layout {
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
-            .map(|column| batch.column(*column).clone())
+            .map(|column| Arc::clone(batch.column(*column)))
             .collect();
         self.keys_of(&columns)
     }

@@ -132,7 +132,7 @@ impl TableProvider for SnapshotTable {
                 .map_err(|error| DataFusionError::External(error.into()))?;
         }
         let order = self.order(&files);
-        let first = order.as_ref().map(|order| first_column(order));
+        let first = order.as_ref().map(first_column);
         files.sort_by(|a, b| {
             bounds(a, first)
                 .partial_cmp(&bounds(b, first))

@@ -96,7 +96,7 @@ impl Snapshot {
         }
         Ok(Self {
             table: table.to_owned(),
-            version: delta.version() as u64,
+            version: delta.version(),
             declaration,
             schema,
             files,
