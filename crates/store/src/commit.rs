@@ -100,7 +100,7 @@ impl Commit {
         version: u64,
         error: DeltaTableError,
     ) -> Result<Outcome> {
-        let entry = log.read_commit_entry(version as _).await.map_err(|unreadable| {
+        let entry = log.read_commit_entry(version).await.map_err(|unreadable| {
             Error::Unavailable(format!(
                 "table {}: {error}; whether version {version} was committed is not known ({unreadable}): load again, a load lands only once",
                 self.table
@@ -128,7 +128,7 @@ impl Commit {
         let previous = match version.checked_sub(1) {
             None => None,
             Some(previous) => log
-                .read_commit_entry(previous as _)
+                .read_commit_entry(previous)
                 .await
                 .map_err(|error| Error::from_delta(&self.table, error))?
                 .and_then(|entry| timestamp(&entry)),

@@ -82,7 +82,7 @@ impl Table {
                     .update_state()
                     .await
                     .map_err(|error| self.unreadable(error))?;
-                if known.delta.version() == Some(known.snapshot.version as _) {
+                if known.delta.version() == Some(known.snapshot.version) {
                     let eager = known
                         .delta
                         .snapshot()
