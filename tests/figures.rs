@@ -8,17 +8,23 @@ use didymium_store::{Declaration, Error, Input, InputFormat, LoadRequest, Loaded
 /// 2026-11-24: after every figure's publication.
 pub(crate) const NOW_MS: i64 = 1_795_478_400_000;
 
-pub(crate) const TABLES: [&str; 9] = [
-    "sources",
-    "entities",
-    "element_factors",
-    "quotas",
-    "production",
-    "exports",
-    "prices",
-    "reserves",
-    "published_growth",
-];
+/// The declared tables, as the folder has them.
+pub(crate) fn tables() -> Vec<String> {
+    let files = std::fs::read_dir(root().join("data/tables")).unwrap();
+    let mut names: Vec<String> = files
+        .map(|file| {
+            file.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
 
 /// The project's root folder.
 pub(crate) fn root() -> PathBuf {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +22,13 @@ def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ha
     """A server of the shared store."""
     server = harness.Server(store, tmp_path_factory.mktemp("log") / "server.log")
     yield server
-    server.ask_to_stop()
-    assert server.wait() == 0
+    server.stop()
+
+
+@pytest.fixture
+def own_store(store: Path, tmp_path: Path) -> Path:
+    """A copy of the shared store, to write to."""
+    return Path(shutil.copytree(store, tmp_path / "own"))
 
 
 @pytest.fixture
@@ -37,5 +43,4 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., harness.Server]]:
     yield start
     for server in servers:
         if not server.stopped:
-            server.ask_to_stop()
-            assert server.wait() == 0
+            server.stop()

@@ -118,6 +118,12 @@ class Server:
         self.channel.close()
         return code
 
+    def stop(self) -> None:
+        """Hangs up and stops the server, which must end well."""
+        self.channel.close()
+        self.ask_to_stop()
+        assert self.wait() == 0
+
     @property
     def stopped(self) -> bool:
         """Whether the process is gone and was waited for."""

@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-import shutil
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -196,9 +196,8 @@ def test_a_folder_that_is_not_there_is_refused_and_not_made(command: list[str], 
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_table_with_deletion_vectors_is_refused(store: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copytree(store, tmp_path / "store"))
-    entry = own / "prices" / "_delta_log" / "00000000000000000000.json"
+def test_a_table_with_deletion_vectors_is_refused(own_store: Path) -> None:
+    entry = own_store / "prices" / "_delta_log" / "00000000000000000000.json"
     actions = [json.loads(line) for line in entry.read_text().splitlines()]
     for action in actions:
         if "protocol" in action:
@@ -210,7 +209,7 @@ def test_a_table_with_deletion_vectors_is_refused(store: Path, tmp_path: Path) -
             }
     entry.write_text("".join(json.dumps(action) + "\n" for action in actions))
 
-    done = run("sql", "--store", own, "-c", "select count(*) from prices")
+    done = run("sql", "--store", own_store, "-c", "select count(*) from prices")
     assert done.returncode == 1, done
     assert "prices" in done.stderr
     assert "deletionVectors" in done.stderr
@@ -218,12 +217,6 @@ def test_a_table_with_deletion_vectors_is_refused(store: Path, tmp_path: Path) -
 
 
 # Loading.
-
-
-@pytest.fixture
-def own_store(store: Path, tmp_path: Path) -> Path:
-    """A copy of the shared store, to write to."""
-    return Path(shutil.copytree(store, tmp_path / "store"))
 
 
 def count(store: Path, table: str) -> int:
@@ -236,6 +229,36 @@ def test_loaded_rows_are_served_at_once(own_store: Path, tmp_path: Path, serve: 
     assert done.returncode == 0, done.stderr
     sql = "select count(*), count(distinct series), min(value) from prices where product like 'oxide %'"
     assert server.query(sql).rows == [(100, 10, 100.5)]
+
+
+def test_the_same_file_twice_changes_nothing(own_store: Path, tmp_path: Path) -> None:
+    file = write_prices(tmp_path / "prices.csv", "oxide", 100)
+    assert run("load", "prices", file, "--store", own_store).returncode == 0
+    after = DeltaTable(own_store / "prices").version(), count(own_store, "prices")
+    again = run("load", "prices", file, "--store", own_store)
+    assert again.returncode == 0, again.stderr
+    assert (DeltaTable(own_store / "prices").version(), count(own_store, "prices")) == after
+
+
+def test_rows_that_the_table_holds_already_are_refused(own_store: Path, tmp_path: Path) -> None:
+    file = write_prices(tmp_path / "prices.csv", "oxide", 100)
+    assert run("load", "prices", file, "--store", own_store).returncode == 0
+    other = tmp_path / "other.csv"
+    other.write_text(file.read_text().replace("100.5", "999.5"))
+    done = run("load", "prices", other, "--store", own_store)
+    assert done.returncode == 1, done
+    assert "other.csv" in done.stderr
+    assert "row 2" in done.stderr
+    assert "100 faults" in done.stderr
+
+
+def test_loads_at_the_same_time_all_land(own_store: Path, tmp_path: Path) -> None:
+    before = count(own_store, "prices")
+    files = [write_prices(tmp_path / f"{number}.csv", f"oxide{number}", 200) for number in range(4)]
+    with ThreadPoolExecutor() as pool:
+        loads = list(pool.map(lambda file: run("load", "prices", file, "--store", own_store), files))
+    assert [load.returncode for load in loads] == [0] * 4, loads
+    assert count(own_store, "prices") == before + 800
 
 
 def test_parquet_loads_like_csv(own_store: Path, tmp_path: Path) -> None:

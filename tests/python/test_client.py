@@ -36,7 +36,7 @@ def test_a_result_comes_in_every_form(db: didymium.Client) -> None:
 
     assert result.to_polars()["day"].to_list() == [date(2024, 2, 29), None]
     assert pl.DataFrame(result).equals(result.to_polars())
-    assert duckdb.sql("select max(day) from result").fetchone() == (date(2024, 2, 29),)
+    assert duckdb.sql("select max(day) from result").fetchall() == [(date(2024, 2, 29),)]
 
 
 def test_a_scalar_is_one_value(db: didymium.Client) -> None:

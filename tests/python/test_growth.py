@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from grpc import StatusCode
 from pandas.tseries.offsets import DateOffset, MonthEnd
 
 import harness
 from harness import Server
+from test_kill import HEADER
 
 #: SQL interval → the same in pandas; True where it is of whole months, so that month ends meet month ends.
 INTERVALS = {
@@ -138,7 +143,11 @@ def answered(server: Server, rows: pd.DataFrame, columns: str) -> pd.DataFrame:
     """What the server computes for each row, in the order of `rows`."""
     sql = f"{as_values(rows)} select series, period_start, period_end, {columns} from t"
     assert len(sql) < 256 * 1024
-    table = server.query(sql).table
+    return aligned(server.query(sql).table, rows)
+
+
+def aligned(table: pa.Table, rows: pd.DataFrame) -> pd.DataFrame:
+    """A result, one line for each row and in the order of `rows`."""
     result = table.to_pandas(date_as_object=False).astype(
         {"period_start": "datetime64[us]", "period_end": "datetime64[us]"}
     )
@@ -225,6 +234,41 @@ def test_the_order_of_the_rows_changes_no_figure(server: Server) -> None:
         shuffled = rows.sample(frac=1, random_state=seed)
         result = answered(server, shuffled, f"yoy(value, period_start, period_end) {OVER} as yoy")
         assert_same(result["yoy"], growth(shuffled["value"], prior(shuffled, "1 year")), shuffled)
+
+
+def test_rows_loaded_in_several_files_agree_with_pandas(
+    own_store: Path, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    """The path of stored rows: sorted files that overlap, merged in order and never sorted again."""
+    rows = generated(14)
+    rows["value"] = rows["value"].abs()  # a price is not negative
+    for number in range(3):
+        file = tmp_path / f"{number}.csv"
+        file.write_text("\n".join([HEADER, *map(as_price, rows[number::3].itertuples())]) + "\n")
+        done = harness.run("load", "prices", file, "--store", own_store)
+        assert done.returncode == 0, done.stderr
+
+    sql = f"""select product as series, period_start, period_end,
+        prior(value, period_start, period_end, interval '1 month') {OVER} as prior,
+        yoy(value, period_start, period_end) {OVER} as yoy
+        from prices where authority = 'Generated'"""
+    result = aligned(serve(own_store).query(sql).table, rows)
+    assert_same(result["prior"], prior(rows, "1 month"), rows)
+    assert_same(result["yoy"], growth(rows["value"], prior(rows, "1 year")), rows)
+
+
+def as_price(row: Any) -> str:
+    """One observation as a row of the table `prices`."""
+    first, last = row.period_start, row.period_end
+    whole = {1: "M", 3: "Q", 12: "A"} if first.is_month_start and last.is_month_end else {}
+    months = (last.year - first.year) * 12 + last.month - first.month + 1
+    frequency = "D" if first == last else whole.get(months, "X")
+    missing = np.isnan(row.value)
+    value, status = ("", "not_available") if missing else (repr(row.value), "final")
+    return (
+        f"{row.Index},Generated,made up,{row.series},spot,USD,kg,,price,{first:%Y-%m-%d},{last:%Y-%m-%d},{frequency},"
+        f"false,{value},,,USD/kg,oxide,,,{status},2026-01-31,day,USGS-MCS2026v1.0,1,"
+    )
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_values_come_as_plain_types(server: Server, expression: str, arrow_type:
 def test_the_clock_is_readable(server: Server) -> None:
     before = datetime.now(UTC)
     ((now, today),) = server.query("select now(), current_date").rows
-    assert before <= now <= datetime.now(UTC)
+    assert before <= now.replace(tzinfo=UTC) <= datetime.now(UTC)  # without a zone, and in UTC
     assert before.date() <= today <= datetime.now(UTC).date()
 
 

@@ -33,7 +33,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// The folder: new, empty, or a store whose making was interrupted
-    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct LoadArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// The store's folder
-    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     /// Why, for the table's history
     #[arg(long)]
@@ -55,7 +55,7 @@ pub(crate) struct LoadArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The store's folder
-    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
@@ -80,10 +80,10 @@ pub(crate) struct LimitArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct TargetArgs {
     /// A server
-    #[arg(long, value_name = "grpc://HOST:PORT", env = "DIDYMIUM_URL")]
+    #[arg(long, value_name = "grpc://HOST:PORT")]
     pub(crate) url: Option<String>,
     /// A store's folder, queried in this process without a server
-    #[arg(long, value_name = "DIR", env = "DIDYMIUM_STORE")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 }
 

@@ -57,7 +57,10 @@ pub(crate) async fn describe(args: DescribeArgs) -> Result<(), Failure> {
         let schema = rows.schema();
         let batches = rows.collect().await?;
         if batches.iter().all(|batch| batch.num_rows() == 0) {
-            return Err(Failure::own(format!("there is no table {}", args.table)));
+            // The server knows which tables the name comes near to.
+            let name = args.table.replace('"', "\"\"");
+            let probe = format!("SELECT 1 FROM \"{name}\" LIMIT 0");
+            Rows::of(&args.target, probe, None).await?;
         }
         return write_batch(
             arrow::compute::concat_batches(&schema, &batches)?,

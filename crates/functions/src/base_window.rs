@@ -248,22 +248,29 @@ impl PartitionEvaluator for BaseEvaluator {
 
     fn evaluate(&mut self, columns: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
         let row = range.start;
-        let ahead = match self.ahead.take() {
-            Some(ahead) if Arc::ptr_eq(&ahead.values, &columns[0]) => ahead,
-            _ => Ahead {
+        let is_ahead = self
+            .ahead
+            .as_ref()
+            .is_some_and(|ahead| Arc::ptr_eq(&ahead.values, &columns[0]));
+        if !is_ahead {
+            let results = self.results(columns, row)?;
+            self.ahead = Some(Ahead {
                 values: Arc::clone(&columns[0]),
                 first_row: row,
-                results: self.results(columns, row)?,
-            },
+                results,
+            });
+        }
+        let place = |ahead: &Ahead| row.checked_sub(ahead.first_row);
+        let Some((ahead, place)) = self.ahead.as_ref().and_then(|it| Some((it, place(it)?))) else {
+            return internal_err!("{}: row {row} was asked for again", self.name);
         };
-        let result = row
-            .checked_sub(ahead.first_row)
-            .and_then(|place| ahead.results.get(place));
-        let Some(result) = result.copied() else {
-            return internal_err!("{}: row {row} was asked for out of order", self.name);
+        let Some(result) = ahead.results.get(place).copied() else {
+            return internal_err!("{}: row {row} is not in its batch", self.name);
         };
         // After its last row a batch is not kept any longer.
-        self.ahead = (row + 1 < columns[0].len()).then_some(ahead);
+        if place + 1 == ahead.results.len() {
+            self.ahead = None;
+        }
         Ok(ScalarValue::Float64(result))
     }
 
