@@ -47,7 +47,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
 fn refuse_open_address(listen: &str) -> Result<(), Failure> {
     let addresses = listen
         .to_socket_addrs()
-        .map_err(|error| Failure::own(format!("can't listen on {listen}: {error}")))?;
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidInput => Failure::usage(format!(
+                "{listen}: an address is HOST:PORT, such as 127.0.0.1:50051"
+            )),
+            _ => Failure::own(format!("can't listen on {listen}: {error}")),
+        })?;
     match addresses
         .into_iter()
         .find(|address| !address.ip().is_loopback())
