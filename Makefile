@@ -49,7 +49,7 @@ $(VENV)/ready: $(REQUIREMENTS)
 
 bench:
 	$(call say,building in the release profile (the first time about 40 minutes on two cores))
-	cargo bench --workspace
+	cargo bench --workspace --bench growth
 
 clean:
 	rm -rf $(CACHE)
