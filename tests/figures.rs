@@ -39,9 +39,9 @@ pub(crate) fn declaration(table: &str) -> Declaration {
 /// Every built-in table with its rows from `data/`.
 pub(crate) async fn shipped(folder: &Path) -> Arc<Store> {
     let store = Arc::new(Store::create(folder).unwrap());
-    for name in TABLES {
+    for name in tables() {
         let table = store
-            .create_table(&declaration(name), NOW_MS)
+            .create_table(&declaration(&name), NOW_MS)
             .await
             .unwrap();
         let csv = std::fs::read_to_string(root().join(format!("data/{name}.csv"))).unwrap();

@@ -70,4 +70,4 @@ def test_an_idle_connection_does_not_hold_up_the_stop(serve: Callable[..., Serve
     start = time.monotonic()
     server.ask_to_stop()
     assert server.wait() == 0
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20  # grpcio itself takes some seconds to hang up
