@@ -91,6 +91,7 @@ pub async fn serve(
             memory_bytes,
             ..Limits::default()
         },
+        || 0,
     )?);
     let server = Server::bind("127.0.0.1:0", engine).await?;
     let address = server.address()?;
@@ -109,7 +110,7 @@ impl Client {
         let start = Instant::now();
         let request = QueryRequest {
             sql: sql.to_owned(),
-            timeout: None,
+            ..QueryRequest::default()
         };
         let mut replies = self.client.query(request).await?.into_inner();
         let mut complete = false;

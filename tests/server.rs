@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::figures::NOW_MS;
+
 /// A server that lives as long as the test.
 pub(crate) struct TestServer {
     pub(crate) client: QueryServiceClient<Channel>,
@@ -36,7 +38,7 @@ pub(crate) struct Answer {
 
 impl TestServer {
     pub(crate) async fn start(store: Arc<Store>, limits: Limits) -> Self {
-        let engine = Arc::new(Engine::new(store, limits).unwrap());
+        let engine = Arc::new(Engine::new(store, limits, || NOW_MS).unwrap());
         let server = Server::bind("127.0.0.1:0", engine).await.unwrap();
         let address = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = oneshot::channel();
@@ -72,7 +74,12 @@ impl TestServer {
         let request = QueryRequest {
             sql: sql.to_owned(),
             timeout,
+            ..QueryRequest::default()
         };
+        self.ask(request).await
+    }
+
+    pub(crate) async fn ask(&self, request: QueryRequest) -> Result<Answer, Status> {
         let mut replies = self.client.clone().query(request).await?.into_inner();
         let (mut header, mut summary, mut ipc, mut longest_message) = (None, None, vec![], 0);
         while let Some(reply) = replies.message().await? {

@@ -150,7 +150,7 @@ async fn a_stopped_server_lets_running_queries_end() {
     let client = server.client.clone();
     let request = didymium_api::v1::QueryRequest {
         sql: "SELECT value FROM generate_series(1, 3000000)".to_owned(),
-        timeout: None,
+        ..didymium_api::v1::QueryRequest::default()
     };
     let mut replies = client.clone().query(request).await.unwrap().into_inner();
     replies.message().await.unwrap();

@@ -7,7 +7,9 @@ const PROTOS: [&str; 1] = ["didymium/v1/query.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    println!("cargo::rerun-if-changed={}", root.display());
+    for file in PROTOS {
+        println!("cargo::rerun-if-changed={}", root.join(file).display());
+    }
     let files = protox::compile(PROTOS, [&root])?;
     let descriptor = PathBuf::from(env::var("OUT_DIR")?).join("descriptor.bin");
     fs::write(descriptor, protox::prost::Message::encode_to_vec(&files))?;

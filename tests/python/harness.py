@@ -104,13 +104,14 @@ class Server:
         """Sends what an operator's service manager sends."""
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self) -> int:
+    def wait(self, patience_s: float = PATIENCE_S) -> int:
         """The exit code of a server that was asked to stop; nothing may have gone wrong unseen."""
         try:
-            code = self.process.wait(timeout=PATIENCE_S)
+            code = self.process.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+            self.process.stdout.close()
             raise
         with self.process.stdout as stdout:
             assert stdout.read() == "", "more than one line on stdout"

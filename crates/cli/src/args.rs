@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
+use didymium_model::Day;
 
 /// A time-series query server for commodity statistics.
 #[derive(Debug, Parser)]
@@ -102,9 +103,16 @@ pub(crate) struct SqlArgs {
     pub(crate) stdin: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// What was known on that day
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) published_as_of: Option<Day>,
     /// The longest that the query may take
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| "a day is written YYYY-MM-DD".to_owned())
 }
 
 #[derive(Debug, clap::Args)]

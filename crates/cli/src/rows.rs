@@ -11,13 +11,32 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamDecoder;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
-use didymium_api::v1::{QueryRequest, QueryResponse};
+use didymium_api::v1::{Date, QueryRequest, QueryResponse};
 use didymium_engine::{Engine, Limits, QueryResult};
+use didymium_model::Day;
 use didymium_store::Store;
 use tonic::Streaming;
 
 use crate::args::TargetArgs;
 use crate::failure::Failure;
+use crate::now_ms;
+
+/// What is asked.
+#[derive(Debug, Default)]
+pub(crate) struct Question {
+    pub(crate) sql: String,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) published_as_of: Option<Day>,
+}
+
+impl Question {
+    pub(crate) fn of(sql: impl Into<String>) -> Self {
+        Self {
+            sql: sql.into(),
+            ..Self::default()
+        }
+    }
+}
 
 /// The rows of one query, as they come.
 pub(crate) enum Rows {
@@ -40,28 +59,23 @@ pub(crate) struct Remote {
 
 impl Rows {
     /// Starts a query.
-    pub(crate) async fn of(
-        target: &TargetArgs,
-        sql: String,
-        timeout: Option<Duration>,
-    ) -> Result<Self, Failure> {
+    pub(crate) async fn of(target: &TargetArgs, question: Question) -> Result<Self, Failure> {
         match (&target.url, &target.store) {
-            (Some(url), _) => Ok(Self::Remote(Box::new(
-                Remote::ask(url, sql, timeout).await?,
-            ))),
-            (None, Some(store)) => Self::embedded(store, sql, timeout).await,
+            (Some(url), _) => Ok(Self::Remote(Box::new(Remote::ask(url, question).await?))),
+            (None, Some(store)) => Self::embedded(store, question).await,
             (None, None) => Err(Failure::usage("name a server (--url) or a store (--store)")),
         }
     }
 
-    async fn embedded(
-        folder: &Path,
-        sql: String,
-        timeout: Option<Duration>,
-    ) -> Result<Self, Failure> {
+    async fn embedded(folder: &Path, question: Question) -> Result<Self, Failure> {
         let store = Arc::new(Store::open(folder)?);
-        let engine = Arc::new(Engine::new(store, Limits::default())?);
-        let request = didymium_engine::QueryRequest { sql, timeout };
+        let engine = Arc::new(Engine::new(store, Limits::default(), now_ms)?);
+        let request = didymium_engine::QueryRequest {
+            sql: question.sql,
+            timeout: question.timeout,
+            published_as_of: question.published_as_of,
+            ..didymium_engine::QueryRequest::default()
+        };
         let result = engine.query(request).await?;
         Ok(Self::Embedded {
             result,
@@ -99,7 +113,7 @@ impl Rows {
 }
 
 impl Remote {
-    async fn ask(url: &str, sql: String, timeout: Option<Duration>) -> Result<Self, Failure> {
+    async fn ask(url: &str, question: Question) -> Result<Self, Failure> {
         let Some(address) = url.strip_prefix("grpc://") else {
             return Err(Failure::usage(format!(
                 "{url}: a server's address is grpc://HOST:PORT"
@@ -108,14 +122,22 @@ impl Remote {
         let mut client = QueryServiceClient::connect(format!("http://{address}"))
             .await
             .map_err(|_| Failure::unreachable(format!("no server answers at {url}")))?;
-        let timeout = timeout
+        let timeout = question
+            .timeout
             .map(TryInto::try_into)
             .transpose()
             .map_err(|_| Failure::usage("the timeout is too long"))?;
-        let replies = client
-            .query(QueryRequest { sql, timeout })
-            .await?
-            .into_inner();
+        let date = |day: Day| {
+            day.ymd()
+                .map(|(year, month, day)| Date { year, month, day })
+        };
+        let request = QueryRequest {
+            sql: question.sql,
+            timeout,
+            published_as_of: question.published_as_of.and_then(date),
+            ..QueryRequest::default()
+        };
+        let replies = client.query(request).await?.into_inner();
         let mut remote = Self {
             replies,
             decoder: StreamDecoder::new(),

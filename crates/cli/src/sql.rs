@@ -5,12 +5,17 @@ use std::io::Read;
 use crate::args::SqlArgs;
 use crate::failure::Failure;
 use crate::output::write;
-use crate::rows::Rows;
+use crate::rows::{Question, Rows};
 
 /// Runs the statement and writes its rows.
 pub(crate) async fn run(args: SqlArgs) -> Result<(), Failure> {
     let sql = statement(&args)?;
-    let rows = Rows::of(&args.target, sql, args.timeout).await?;
+    let question = Question {
+        sql,
+        timeout: args.timeout,
+        published_as_of: args.published_as_of,
+    };
+    let rows = Rows::of(&args.target, question).await?;
     write(rows, &args.output).await
 }
 

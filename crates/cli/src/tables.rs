@@ -8,14 +8,14 @@ use didymium_store::{Snapshot, Store};
 use crate::args::{DescribeArgs, TablesArgs};
 use crate::failure::Failure;
 use crate::output::{write, write_batch};
-use crate::rows::Rows;
+use crate::rows::{Question, Rows};
 
 /// Lists the tables; of a store's own also what they hold.
 pub(crate) async fn list(args: TablesArgs) -> Result<(), Failure> {
     let Some(folder) = &args.target.store else {
         let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name";
         return write(
-            Rows::of(&args.target, sql.to_owned(), None).await?,
+            Rows::of(&args.target, Question::of(sql)).await?,
             &args.output,
         )
         .await;
@@ -53,14 +53,14 @@ pub(crate) async fn describe(args: DescribeArgs) -> Result<(), Failure> {
             "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = 'main' AND table_name = '{}' ORDER BY ordinal_position",
             args.table.replace('\'', "''")
         );
-        let rows = Rows::of(&args.target, sql, None).await?;
+        let rows = Rows::of(&args.target, Question::of(sql)).await?;
         let schema = rows.schema();
         let batches = rows.collect().await?;
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             // The server knows which tables the name comes near to.
             let name = args.table.replace('"', "\"\"");
             let probe = format!("SELECT 1 FROM \"{name}\" LIMIT 0");
-            Rows::of(&args.target, probe, None).await?;
+            Rows::of(&args.target, Question::of(probe)).await?;
         }
         return write_batch(
             arrow::compute::concat_batches(&schema, &batches)?,

@@ -8,14 +8,16 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
-use didymium_store::{SnapshotTable, Store};
+use didymium_model::Day;
+use didymium_store::{SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind, View};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits::STACK_BYTES;
 use crate::query::{self, QueryRequest, QueryResult};
+use crate::relations::{self, Knowledge, Source};
 use crate::session::{CATALOG, SCHEMA, base_state, runtime, with_tables};
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result, guard, qualify};
 
 /// Runs queries over one store.
 ///
@@ -25,9 +27,25 @@ use crate::{Error, ErrorKind, Limits, Result};
 pub struct Engine {
     store: Arc<Store>,
     limits: Limits,
+    clock: Clock,
     base: SessionState,
     threads: Option<Runtime>,
 }
+
+/// Milliseconds since 1970, now.
+pub type Clock = fn() -> i64;
+
+/// The clocks that a statement is bound to.
+#[derive(Debug, Clone, Copy)]
+struct Pins {
+    knowledge: Knowledge,
+    committed_by_ms: Option<i64>,
+}
+
+/// A statement's tables, each in one version.
+type Opened = BTreeMap<String, (Arc<Table>, Arc<Snapshot>)>;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// A statement's session, and the version of each of its tables.
 pub(crate) struct Planning {
@@ -40,7 +58,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Internal` where the threads or the spill folder can't be made.
-    pub fn new(store: Arc<Store>, limits: Limits) -> Result<Self> {
+    pub fn new(store: Arc<Store>, limits: Limits, clock: Clock) -> Result<Self> {
         let base = base_state(runtime(&store, &limits)?, &limits)?;
         let threads = Builder::new_multi_thread()
             .worker_threads(limits.threads)
@@ -52,6 +70,7 @@ impl Engine {
         Ok(Self {
             store,
             limits,
+            clock,
             base,
             threads: Some(threads),
         })
@@ -87,24 +106,139 @@ impl Engine {
         AbortOnDropHandle::new(threads.spawn(future))
     }
 
-    /// One snapshot of each table that the statement names, in a session of its own.
-    pub(crate) async fn prepare(&self, statement: &Statement) -> Result<Planning> {
-        let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
-        let mut versions = BTreeMap::new();
-        let mut bytes = 0;
-        for name in self.table_names(statement)? {
-            let table = self.store.table(&name)?;
-            let snapshot = table.snapshot().await?;
-            bytes += snapshot.bytes();
-            versions.insert(name.clone(), snapshot.version());
-            tables.insert(name, Arc::new(SnapshotTable::new(table, snapshot)));
+    /// Replaces the statement's parameters and relations, opens one snapshot of each table that it
+    /// names, and builds the session in which it is planned.
+    pub(crate) async fn prepare(
+        &self,
+        statement: &mut Statement,
+        request: &QueryRequest,
+    ) -> Result<Planning> {
+        let pins = self.pins(request)?;
+        if let Some(query) = guard::query_of(statement) {
+            request.parameters.put_into(query)?;
         }
+        qualify::complete(statement);
+        let sources = relations::expand(statement, &self.base, pins.knowledge)?;
+        let mut opened = Opened::default();
+        let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        for name in self.table_names(statement)? {
+            let table = match sources.get(&name) {
+                Some(source) => self.provider(source, pins, &mut opened).await?,
+                None => self.current(&name, pins, &mut opened).await?,
+            };
+            tables.insert(name, table);
+        }
+        let bytes: u64 = opened.values().map(|(_, snapshot)| snapshot.bytes()).sum();
         let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
         let partitions = if in_order { 1 } else { self.limits.threads };
+        let versions = opened
+            .into_iter()
+            .map(|(name, (_, snapshot))| (name, snapshot.version()));
         Ok(Planning {
             state: with_tables(&self.base, tables, partitions)?,
-            versions,
+            versions: versions.collect(),
         })
+    }
+
+    /// What the statement may know: by default all that was public by tomorrow's date, since
+    /// somewhere it is tomorrow already.
+    fn pins(&self, request: &QueryRequest) -> Result<Pins> {
+        let now_ms = (self.clock)();
+        let latest = Day::from_epoch(now_ms.div_euclid(DAY_MS) as i32 + 1);
+        let knowledge = Knowledge {
+            day: latest,
+            latest,
+        };
+        let day = request
+            .published_as_of
+            .map_or(Ok(latest), |day| knowledge.check(day))?;
+        if request.committed_as_of_ms.is_some_and(|time| time > now_ms) {
+            return Err(Error::invalid("committed_as_of lies in the future"));
+        }
+        let committed_by_ms = request.committed_as_of_ms;
+        Ok(Pins {
+            knowledge: Knowledge { day, latest },
+            committed_by_ms,
+        })
+    }
+
+    /// What a bare name gives: of a series table the rows that count, of another all rows.
+    async fn current(
+        &self,
+        name: &str,
+        pins: Pins,
+        opened: &mut Opened,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let (_, snapshot) = self.open(name, pins, opened).await?;
+        let is_series = snapshot
+            .declaration()
+            .is_some_and(|table| table.kind == TableKind::Series);
+        let source = match is_series {
+            true => Source::View(name.to_owned(), View::Current, pins.knowledge.day),
+            false => Source::Rows(name.to_owned()),
+        };
+        self.provider(&source, pins, opened).await
+    }
+
+    async fn provider(
+        &self,
+        source: &Source,
+        pins: Pins,
+        opened: &mut Opened,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let (name, view) = match source {
+            Source::Rows(name) => (name, None),
+            Source::View(name, view, day) => (name, Some((*view, *day))),
+        };
+        let (table, snapshot) = self.open(name, pins, opened).await?;
+        let declaration = snapshot.declaration().cloned();
+        let rows = SnapshotTable::new(table, snapshot);
+        let Some((view, day)) = view else {
+            return Ok(Arc::new(rows));
+        };
+        let series = declaration.filter(|table| table.kind == TableKind::Series);
+        let Some(declaration) = series else {
+            return Err(Error::invalid(format!(
+                "{name} is a plain table: its rows have no vintages, only series tables' do"
+            )));
+        };
+        let ranks = match declaration
+            .source_rank
+            .as_deref()
+            .and_then(|rank| rank.split_once('.'))
+        {
+            None => Arc::default(),
+            Some((sources, column)) => {
+                let (table, snapshot) = self.open(sources, pins, opened).await?;
+                table.ranks(&snapshot, column).await?
+            }
+        };
+        Ok(Arc::new(SeriesTable::new(
+            rows,
+            declaration,
+            view,
+            day,
+            ranks,
+        )))
+    }
+
+    /// The statement's one snapshot of a table.
+    async fn open(
+        &self,
+        name: &str,
+        pins: Pins,
+        opened: &mut Opened,
+    ) -> Result<(Arc<Table>, Arc<Snapshot>)> {
+        if let Some((table, snapshot)) = opened.get(name) {
+            return Ok((Arc::clone(table), Arc::clone(snapshot)));
+        }
+        let table = self.store.table(name)?;
+        let snapshot = match pins.committed_by_ms {
+            None => table.snapshot().await?,
+            Some(time_ms) => table.snapshot_committed_by(time_ms).await?,
+        };
+        opened.insert(name.to_owned(), (Arc::clone(&table), Arc::clone(&snapshot)));
+        Ok((table, snapshot))
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.

@@ -221,6 +221,18 @@ fn check(statement: &Statement) -> Result<()> {
     }
 }
 
+/// The query in a statement that has passed [`parse`].
+pub(crate) fn query_of(statement: &mut Statement) -> Option<&mut SqlStatement> {
+    match statement {
+        Statement::Statement(statement) => Some(statement.as_mut()),
+        Statement::Explain(explain) => match explain.statement.as_mut() {
+            Statement::Statement(statement) => Some(statement.as_mut()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn denied(what: &str) -> Error {
     Error::new(
         ErrorKind::Denied,

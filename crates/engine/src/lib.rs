@@ -12,12 +12,15 @@ mod error;
 mod guard;
 mod limits;
 mod objects;
+mod parameters;
 mod qualify;
 mod query;
+mod relations;
 mod session;
 
 pub use encode::IpcEncoder;
-pub use engine::Engine;
+pub use engine::{Clock, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::Limits;
+pub use parameters::{Parameters, Value};
 pub use query::{QueryRequest, QueryResult};

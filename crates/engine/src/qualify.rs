@@ -8,19 +8,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
+
+use crate::guard::query_of;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, Select, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 /// Rewrites every such QUALIFY of a statement.
 pub(crate) fn complete(statement: &mut Statement) {
-    let query = match statement {
-        Statement::Statement(statement) => statement.as_mut(),
-        Statement::Explain(explain) => match explain.statement.as_mut() {
-            Statement::Statement(statement) => statement.as_mut(),
-            _ => return,
-        },
-        _ => return,
+    let Some(query) = query_of(statement) else {
+        return;
     };
     let _ = query.visit(&mut Complete);
 }

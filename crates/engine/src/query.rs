@@ -9,21 +9,28 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::execute_stream;
+use didymium_model::Day;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::conform::{conform, conformed_schema};
-use crate::{Engine, Error, ErrorKind, Result, guard, qualify};
+use crate::{Engine, Error, ErrorKind, Parameters, Result, guard};
 
 /// One statement and how to run it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct QueryRequest {
     /// The text of one SELECT statement.
     pub sql: String,
     /// Time for the whole query; never more than the engine's own limit.
     pub timeout: Option<Duration>,
+    /// The values of its parameters.
+    pub parameters: Parameters,
+    /// The day up to which the statement knows what was published; by default everything.
+    pub published_as_of: Option<Day>,
+    /// The time, in milliseconds since 1970, at which the store is read; by default now.
+    pub committed_as_of_ms: Option<i64>,
 }
 
 /// A query's rows, as they come. Dropping it stops the query.
@@ -61,7 +68,7 @@ pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result
     let (sender, rows) = mpsc::channel(WAITING_BATCHES);
     let on_threads = Arc::clone(engine);
     let running = engine.spawn(async move {
-        let run = run(&on_threads, &request.sql, planned, &sender);
+        let run = run(&on_threads, &request, planned, &sender);
         let failure = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -138,13 +145,12 @@ impl Deadline {
 /// Plans the statement, says so, and sends its rows.
 async fn run(
     engine: &Engine,
-    sql: &str,
+    request: &QueryRequest,
     planned: tokio::sync::oneshot::Sender<Planned>,
     rows: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let mut statement = guard::parse(sql)?;
-    qualify::complete(&mut statement);
-    let planning = engine.prepare(&statement).await?;
+    let mut statement = guard::parse(&request.sql)?;
+    let planning = engine.prepare(&mut statement, request).await?;
     let state = planning.state;
     let while_planning = |error| Error::while_planning(&error);
     let plan = state

@@ -35,6 +35,12 @@ impl Day {
         Some(Self::from_date(date))
     }
 
+    /// Year, month and day; `None` beyond the years that chrono knows.
+    pub fn ymd(self) -> Option<(i32, u32, u32)> {
+        let date = self.date()?;
+        Some((date.year(), date.month(), date.day()))
+    }
+
     /// Days since 1970-01-01.
     pub const fn days_from_epoch(self) -> i32 {
         self.0

@@ -11,6 +11,7 @@ mod growth;
 mod interval;
 mod lookback;
 mod period;
+mod selection;
 mod series;
 mod status;
 
@@ -22,5 +23,6 @@ pub use growth::growth;
 pub use interval::{Interval, InvalidInterval};
 pub use lookback::{Base, Lookback, Misplaced};
 pub use period::{Moment, Period};
+pub use selection::{Revision, Statement, Vintages};
 pub use series::series_name;
 pub use status::Status;

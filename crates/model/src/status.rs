@@ -55,4 +55,9 @@ impl Status {
             Self::Withdrawn => "withdrawn",
         }
     }
+
+    /// The status that a word names.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
 }

@@ -1,7 +1,7 @@
 //! `QueryService`: one statement in, one Arrow IPC stream out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_server::QueryService;
@@ -10,10 +10,10 @@ use didymium_engine::{Engine, IpcEncoder, QueryResult};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::request::query_request;
 use crate::status::status;
 
 /// The service over one engine.
@@ -37,12 +37,11 @@ impl QueryService for Queries {
         let call = Call {
             query_id: Uuid::new_v4().to_string(),
             arrived: Instant::now(),
-            timeout: timeout(&request)?,
-            sql: request.into_inner().sql,
+            request: query_request(request)?,
             engine: Arc::clone(&self.engine),
         };
         let (query_id, stop) = (call.query_id.clone(), self.stop.clone());
-        tracing::info!(query_id, bytes = call.sql.len(), "query");
+        tracing::info!(query_id, bytes = call.request.sql.len(), "query");
         let replies = stream::once(call.start()).try_flatten();
         let until = async move { stop.cancelled_owned().await };
         // A stopped server says so; a stream that merely ended would look complete.
@@ -72,38 +71,11 @@ fn end_after_summary_or_error(
     })
 }
 
-/// The shorter of the request's own time and the call's gRPC deadline.
-fn timeout(request: &Request<QueryRequest>) -> Result<Option<Duration>, Status> {
-    let asked = request.get_ref().timeout.map(|timeout| {
-        Duration::try_from(timeout)
-            .map_err(|_| Status::invalid_argument("the timeout must not be negative"))
-    });
-    let deadline = grpc_timeout(request.metadata());
-    Ok(asked.transpose()?.into_iter().chain(deadline).min())
-}
-
-/// The call's deadline as gRPC writes it: at most eight digits and a unit.
-fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (amount, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let amount: u64 = amount.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
 /// One call on its way.
 struct Call {
     query_id: String,
     arrived: Instant,
-    timeout: Option<Duration>,
-    sql: String,
+    request: didymium_engine::QueryRequest,
     engine: Arc<Engine>,
 }
 
@@ -124,12 +96,10 @@ impl Call {
         let Self {
             query_id,
             arrived,
-            timeout,
-            sql,
+            request,
             engine,
         } = self;
         let to_status = |error| status(&error, &query_id);
-        let request = didymium_engine::QueryRequest { sql, timeout };
         let result = engine.query(request).await.map_err(to_status)?;
         let mut encoder = IpcEncoder::new(result.schema()).map_err(to_status)?;
         let first = vec![

@@ -24,6 +24,9 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long running queries may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long those that were stopped then have to hear of it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A server whose socket is open.
 #[derive(Debug)]
 pub struct Server {
@@ -101,6 +104,8 @@ impl Server {
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let stopping = CancellationToken::new();
+        let told = stopping.clone();
         let shutdown = async move {
             shutdown.await;
             tracing::info!("shutting down");
@@ -110,29 +115,27 @@ impl Server {
             health_reporter
                 .set_service_status("", tonic_health::ServingStatus::NotServing)
                 .await;
-            stop_after_drain(stop);
+            told.cancel();
         };
-        Transport::builder()
+        let served = Transport::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .tcp_nodelay(true)
             .add_service(queries)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), shutdown)
-            .await?;
+            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), shutdown);
+        // The transport waits for every connection, a silent one too; the drain does not.
+        let drained = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+            stop.cancel();
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            served = served => served?,
+            () = drained => {}
+        }
         Ok(())
     }
-}
-
-/// Ends what still runs when the time for it is over.
-fn stop_after_drain(stop: CancellationToken) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it ends with the process, at the latest"
-    )]
-    tokio::spawn(async move {
-        tokio::time::sleep(DRAIN).await;
-        stop.cancel();
-    });
 }

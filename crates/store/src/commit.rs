@@ -157,7 +157,8 @@ fn actions(entry: &[u8]) -> impl Iterator<Item = Value> + '_ {
         .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
-fn timestamp(entry: &[u8]) -> Option<i64> {
+/// When a commit was made, in milliseconds since 1970.
+pub(crate) fn timestamp(entry: &[u8]) -> Option<i64> {
     actions(entry).find_map(|action| action["commitInfo"]["timestamp"].as_i64())
 }
 

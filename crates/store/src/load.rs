@@ -20,6 +20,7 @@ use crate::data_file::DataFile;
 use crate::layout::{Layout, cut, find};
 use crate::write::{NewFile, encode};
 use crate::{Declaration, Error, Fault, Faults, Result, Snapshot, Table};
+pub(crate) use parquet::columns as read_columns;
 use prepare::{Prepared, prepare};
 
 /// One file to load.
@@ -223,7 +224,7 @@ impl Table {
     ) -> Result<Vec<Rows>> {
         let bytes = self.get(file).await?;
         let columns = declaration.sort_columns();
-        let batches = parquet::columns(bytes, &columns).map_err(|error| {
+        let batches = read_columns(bytes, &columns).map_err(|error| {
             Error::Corrupt(format!("table {}: {}: {error}", self.name(), file.path))
         })?;
         batches

@@ -181,7 +181,7 @@ fn store_url() -> Result<ObjectStoreUrl> {
 }
 
 /// The order by as many of the leading sort columns as the schema has.
-fn ordering(columns: &[&str], schema: &SchemaRef) -> Option<LexOrdering> {
+pub(crate) fn ordering(columns: &[&str], schema: &SchemaRef) -> Option<LexOrdering> {
     let options = SortOptions { ..ORDER };
     let sorts = columns.iter().map_while(|name| {
         let column = Column::new(name, schema.index_of(name).ok()?);

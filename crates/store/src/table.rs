@@ -1,8 +1,10 @@
 //! One table of the store: its newest version, and its files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::TableReference as _;
@@ -18,8 +20,9 @@ use serde_json::json;
 
 use crate::data_file::DataFile;
 use crate::snapshot::DECLARATION_PROPERTY;
+use crate::vintages::Ranks;
 use crate::write::checksum;
-use crate::{Declaration, Error, Result, Snapshot};
+use crate::{Declaration, Error, Result, Snapshot, commit, load};
 
 /// A table. Snapshots of it are cheap: the log is read on from the version that is known.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Table {
     newest: tokio::sync::Mutex<Option<Newest>>,
     /// The data files whose bytes have been checked against their names.
     verified: Mutex<HashSet<String>>,
+    /// The ranks that were read last, with their version.
+    ranks: Mutex<Option<(u64, Ranks)>>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,7 @@ impl Table {
             log,
             newest: tokio::sync::Mutex::default(),
             verified: Mutex::default(),
+            ranks: Mutex::default(),
         }
     }
 
@@ -107,6 +113,84 @@ impl Table {
             snapshot: Arc::clone(&snapshot),
         });
         Ok((snapshot, eager))
+    }
+
+    /// The version that was the newest at a time, in milliseconds since 1970, by the commits' own
+    /// times, which never go back along the log.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] where the table did not exist yet.
+    pub async fn snapshot_committed_by(&self, time_ms: i64) -> Result<Arc<Snapshot>> {
+        let from_delta = |error| Error::from_delta(&self.name, error);
+        let newest = self.snapshot().await?;
+        for version in (0..=newest.version()).rev() {
+            let entry = self
+                .log
+                .read_commit_entry(version)
+                .await
+                .map_err(from_delta)?;
+            let committed = entry
+                .as_deref()
+                .and_then(commit::timestamp)
+                .ok_or_else(|| {
+                    Error::Corrupt(format!(
+                        "table {}: version {version} has no time",
+                        self.name
+                    ))
+                })?;
+            if committed > time_ms {
+                continue;
+            }
+            if version == newest.version() {
+                return Ok(newest);
+            }
+            let delta = EagerSnapshot::try_new(self.log.as_ref(), Some(version)).await;
+            return Snapshot::read(&self.name, &delta.map_err(from_delta)?).map(Arc::new);
+        }
+        Err(Error::Precondition(format!(
+            "table {} did not exist yet at that time",
+            self.name
+        )))
+    }
+
+    /// The ranks of the sources in a snapshot of this table, whose rows are sources.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] where the table has no such columns.
+    pub async fn ranks(&self, snapshot: &Snapshot, column: &str) -> Result<Ranks> {
+        let known = self
+            .ranks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((version, ranks)) = known
+            && version == snapshot.version
+        {
+            return Ok(ranks);
+        }
+        let mut ranks = HashMap::new();
+        for file in &snapshot.files {
+            let batches = load::read_columns(self.get(file).await?, &["source_id", column]);
+            let batches = batches.map_err(|error| {
+                Error::Precondition(format!("table {} ranks no sources: {error}", self.name))
+            })?;
+            for batch in &batches {
+                let sources = batch.column(0).as_string_opt::<i32>();
+                let values = batch.column(1).as_primitive_opt::<Int64Type>();
+                let (Some(sources), Some(values)) = (sources, values) else {
+                    return Err(Error::Precondition(format!(
+                        "table {} ranks no sources",
+                        self.name
+                    )));
+                };
+                let pairs = sources.iter().zip(values);
+                ranks.extend(pairs.filter_map(|(source, rank)| Some((source?.to_owned(), rank?))));
+            }
+        }
+        let ranks = Arc::new(ranks);
+        let known = Some((snapshot.version, Arc::clone(&ranks)));
+        *self.ranks.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(ranks)
     }
 
     pub(crate) fn log(&self) -> &LogStoreRef {

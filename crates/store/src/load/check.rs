@@ -164,7 +164,7 @@ fn check_statement(
         );
     }
     if let Some(status) = rows.text("status", row)
-        && !Status::ALL.iter().any(|known| known.word() == status)
+        && Status::of(status).is_none()
     {
         let known = Status::ALL.map(Status::word);
         broken("status", format!("must be one of {}", known.join(", ")));

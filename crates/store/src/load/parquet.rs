@@ -71,7 +71,7 @@ pub(super) fn parse(
 }
 
 /// Some columns of a file of ours, in the order asked for.
-pub(super) fn columns(bytes: Bytes, names: &[&str]) -> Result<Vec<RecordBatch>, ParquetError> {
+pub(crate) fn columns(bytes: Bytes, names: &[&str]) -> Result<Vec<RecordBatch>, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
     let reader = builder.with_projection(mask).build()?;

@@ -1,0 +1,85 @@
+//! A request's fields in the engine's terms.
+
+use std::time::Duration;
+
+use didymium_api::v1::{Date, QueryRequest, Value, value};
+use didymium_engine::{Parameters, Value as Parameter};
+use didymium_model::Day;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
+
+/// The engine's request for a call. The time is the shorter of the request's own and the call's.
+pub(crate) fn query_request(
+    request: Request<QueryRequest>,
+) -> Result<didymium_engine::QueryRequest, Status> {
+    let deadline = grpc_timeout(request.metadata());
+    let request = request.into_inner();
+    let asked = request.timeout.map(|timeout| {
+        Duration::try_from(timeout)
+            .map_err(|_| Status::invalid_argument("timeout: must not be negative"))
+    });
+    let positional = request.positional_parameters.into_iter().enumerate();
+    let positional = positional.map(|(place, value)| parameter(&format!("${}", place + 1), value));
+    let named = request.named_parameters.into_iter().map(|(name, value)| {
+        let value = parameter(&format!("${name}"), value)?;
+        Ok((name, value))
+    });
+    let committed_as_of_ms = request.committed_as_of.map(|time| {
+        time.seconds
+            .saturating_mul(1000)
+            .saturating_add(i64::from(time.nanos) / 1_000_000)
+    });
+    Ok(didymium_engine::QueryRequest {
+        sql: request.sql,
+        timeout: asked.transpose()?.into_iter().chain(deadline).min(),
+        parameters: Parameters {
+            positional: positional.collect::<Result<_, Status>>()?,
+            named: named.collect::<Result<_, Status>>()?,
+        },
+        published_as_of: request
+            .published_as_of
+            .map(|date| day("published_as_of", date))
+            .transpose()?,
+        committed_as_of_ms,
+    })
+}
+
+fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
+    Ok(match value.kind {
+        None => {
+            return Err(Status::invalid_argument(format!(
+                "{name}: the value is not set"
+            )));
+        }
+        Some(value::Kind::Null(_)) => Parameter::Null,
+        Some(value::Kind::Boolean(truth)) => Parameter::Boolean(truth),
+        Some(value::Kind::Integer(number)) => Parameter::Integer(number),
+        Some(value::Kind::Number(number)) => Parameter::Double(number),
+        Some(value::Kind::Text(text)) => Parameter::Text(text),
+        Some(value::Kind::Decimal(text)) => Parameter::Decimal(text),
+        Some(value::Kind::Date(date)) => Parameter::Date(day(name, date)?),
+    })
+}
+
+fn day(field: &str, date: Date) -> Result<Day, Status> {
+    let Date { year, month, day } = date;
+    Day::from_ymd(year, month, day).ok_or_else(|| {
+        Status::invalid_argument(format!("{field}: there is no day {year}-{month}-{day}"))
+    })
+}
+
+/// The call's deadline as gRPC writes it: at most eight digits and a unit.
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (amount, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let amount: u64 = amount.parse::<u32>().ok()?.into();
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}

@@ -1,0 +1,146 @@
+//! A series table as SQL sees it: one row per series and period, or what changed, or what conflicts.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, internal_err};
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use didymium_model::Day;
+
+use crate::standard_columns::SORT;
+use crate::vintages::{DECIDING, Ranks, VintagesExec, revisions_schema};
+use crate::{Declaration, SnapshotTable, View};
+
+/// One [`View`] of one version of a series table, as of a day's knowledge.
+#[derive(Debug)]
+pub struct SeriesTable {
+    rows: SnapshotTable,
+    declaration: Declaration,
+    view: View,
+    day: Day,
+    ranks: Ranks,
+    schema: SchemaRef,
+}
+
+impl SeriesTable {
+    /// The view of the rows of one snapshot; `declaration` is that snapshot's.
+    pub fn new(
+        rows: SnapshotTable,
+        declaration: Declaration,
+        view: View,
+        day: Day,
+        ranks: Ranks,
+    ) -> Self {
+        let schema = match view {
+            View::Current | View::Conflicts => rows.schema(),
+            View::Revisions => revisions_schema(&declaration),
+        };
+        Self {
+            rows,
+            declaration,
+            view,
+            day,
+            ranks,
+            schema,
+        }
+    }
+
+    /// Whether a predicate speaks only of what all rows of a series and period share. Any other one,
+    /// put below the choice, would bring an old value back.
+    fn is_about_period(&self, filter: &Expr) -> bool {
+        let shared = |name: &str| {
+            [
+                "series",
+                "measure",
+                "period_start",
+                "period_end",
+                "frequency",
+            ]
+            .contains(&name)
+                || self.declaration.key.iter().any(|key| key == name)
+        };
+        !filter.is_volatile()
+            && filter
+                .column_refs()
+                .iter()
+                .all(|column| shared(&column.name))
+    }
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let below = |filter: &&Expr| match self.is_about_period(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(below).collect())
+    }
+
+    /// A LIMIT stays above: the first rows of the files are not the first that count.
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.schema.fields().len()).collect(),
+        };
+        let names: Vec<&str> = wanted
+            .iter()
+            .map(|i| self.schema.field(*i).name().as_str())
+            .collect();
+        let needed = names.iter().copied().chain(SORT).chain(DECIDING);
+        let all = self.rows.schema();
+        let mut needed: Vec<usize> = match self.view {
+            // Its own columns are made of these.
+            View::Revisions => (0..all.fields().len()).collect(),
+            View::Current | View::Conflicts => {
+                needed.filter_map(|name| all.index_of(name).ok()).collect()
+            }
+        };
+        needed.sort_unstable();
+        needed.dedup();
+        let rows = self.rows.scan(state, Some(&needed), filters, None).await?;
+        let told = VintagesExec::new(
+            rows,
+            self.view,
+            self.day,
+            Arc::clone(&self.ranks),
+            &self.schema,
+        );
+        let told: Arc<dyn ExecutionPlan> = Arc::new(told);
+        let columns = names.iter().map(|name| {
+            let Ok(place) = told.schema().index_of(name) else {
+                return internal_err!("no column {name}");
+            };
+            let alias = (*name).to_owned();
+            Ok(ProjectionExpr {
+                expr: Arc::new(Column::new(name, place)),
+                alias,
+            })
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(ProjectionExec::try_new(columns, told)?))
+    }
+}

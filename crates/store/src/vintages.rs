@@ -1,0 +1,388 @@
+//! An operator that reads a series table period by period: what counts, what changed, what conflicts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{
+    Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, PhysicalExpr,
+};
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+    ReplaceChildrenOptions,
+};
+use didymium_model::{Day, Revision, Statement, Status, Vintages};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::scan::ordering;
+use crate::{Declaration, Error};
+
+/// What is told of each series and period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The one row that counts on the day.
+    Current,
+    /// Each change of the value that counts, until the day.
+    Revisions,
+    /// Every row that holds on the day, where they say different things.
+    Conflicts,
+}
+
+/// The columns that decide which row counts, beside the sort columns.
+pub(crate) const DECIDING: [&str; 2] = ["status", "value"];
+
+/// The columns that hold a period together.
+const PERIOD: [&str; 3] = ["series", "period_start", "period_end"];
+
+/// How good each source is, 1 the best; a source that is not listed comes last.
+pub(crate) type Ranks = Arc<HashMap<String, i64>>;
+
+/// The columns of [`View::Revisions`].
+pub(crate) fn revisions_schema(declaration: &Declaration) -> SchemaRef {
+    let schema = declaration.schema();
+    let key = declaration.key.iter().map(String::as_str);
+    let names = PERIOD[..1].iter().copied().chain(key).chain([
+        "measure",
+        "period_start",
+        "period_end",
+        "unit",
+    ]);
+    let mut fields: Vec<Field> = names
+        .filter_map(|name| schema.field_with_name(name).ok().cloned())
+        .collect();
+    fields.extend([
+        Field::new("from_value", DataType::Float64, true),
+        Field::new("to_value", DataType::Float64, true),
+        Field::new("from_source_id", DataType::Utf8, true),
+        Field::new("to_source_id", DataType::Utf8, true),
+        Field::new("changed_on", DataType::Date32, false),
+    ]);
+    Arc::new(Schema::new(fields))
+}
+
+/// Reads rows in the order of series and period and tells one [`View`] of each period.
+///
+/// It streams: what it holds is the rows of one period and one batch.
+#[derive(Debug)]
+pub(crate) struct VintagesExec {
+    input: Arc<dyn ExecutionPlan>,
+    view: View,
+    day: Day,
+    ranks: Ranks,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl VintagesExec {
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        view: View,
+        day: Day,
+        ranks: Ranks,
+        revisions: &SchemaRef,
+    ) -> Self {
+        let (schema, equivalences) = match view {
+            View::Current | View::Conflicts => {
+                (input.schema(), input.equivalence_properties().clone())
+            }
+            View::Revisions => (
+                Arc::clone(revisions),
+                EquivalenceProperties::new(Arc::clone(revisions)),
+            ),
+        };
+        let properties = Arc::new(PlanProperties::new(
+            equivalences,
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        ));
+        Self {
+            input,
+            view,
+            day,
+            ranks,
+            schema,
+            properties,
+        }
+    }
+}
+
+impl DisplayAs for VintagesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VintagesExec: view={:?}, day={}", self.view, self.day)
+    }
+}
+
+impl ExecutionPlan for VintagesExec {
+    fn name(&self) -> &str {
+        "VintagesExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else {
+            return internal_err!("VintagesExec has one input");
+        };
+        let new = Self::new(
+            input,
+            self.view,
+            self.day,
+            Arc::clone(&self.ranks),
+            &self.schema,
+        );
+        Ok(Arc::new(new))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        self.replace_children(children, options)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// One stream, so that no period is parted.
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition]
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let order = ordering(&PERIOD, &self.input.schema());
+        vec![order.map(|order| OrderingRequirements::from(LexRequirement::from(order)))]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![self.view != View::Revisions]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let reading = Reading {
+            memory: MemoryConsumer::new("VintagesExec").register(context.memory_pool()),
+            input: self.input.execute(partition, context)?,
+            input_schema: self.input.schema(),
+            pending: None,
+            ended: false,
+            view: self.view,
+            day: self.day,
+            ranks: Arc::clone(&self.ranks),
+            schema: Arc::clone(&self.schema),
+        };
+        let batches = stream::try_unfold(reading, |mut reading| async move {
+            Ok(reading.next().await?.map(|batch| (batch, reading)))
+        });
+        let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        )))
+    }
+}
+
+struct Reading {
+    input: SendableRecordBatchStream,
+    input_schema: SchemaRef,
+    /// Rows of a period whose last row may not have come yet.
+    pending: Option<RecordBatch>,
+    ended: bool,
+    memory: MemoryReservation,
+    view: View,
+    day: Day,
+    ranks: Ranks,
+    schema: SchemaRef,
+}
+
+impl Reading {
+    /// What is told of the periods that end in the next batch; `None` after the last.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Some(batch) = self.input.next().await.transpose()? else {
+            self.ended = true;
+            return self.pending.take().map(|rows| self.tell(&rows)).transpose();
+        };
+        let rows = match self.pending.take() {
+            None => batch,
+            Some(pending) => concat_batches(&self.input_schema, [&pending, &batch])?,
+        };
+        let starts = Groups::of(&rows)?.starts();
+        let Some(last) = starts.last().copied() else {
+            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.schema))));
+        };
+        let pending = rows.slice(last, rows.num_rows() - last);
+        self.memory.try_resize(pending.get_array_memory_size())?;
+        self.pending = Some(pending);
+        self.tell(&rows.slice(0, last)).map(Some)
+    }
+
+    fn tell(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let groups = Groups::of(rows)?;
+        let statements = statements(rows, &self.ranks)?;
+        let mut starts = groups.starts();
+        starts.push(rows.num_rows());
+        let mut places: Vec<u32> = Vec::new();
+        let mut changes: Vec<Revision> = Vec::new();
+        for group in starts.windows(2) {
+            let (start, end) = (group[0], group[1]);
+            let vintages = Vintages::of(&statements[start..end]);
+            match self.view {
+                View::Current => {
+                    places.extend(
+                        vintages
+                            .choose(self.day)
+                            .map(|place| (start + place) as u32),
+                    );
+                }
+                View::Conflicts => {
+                    let held = vintages.conflicts(self.day).into_iter();
+                    places.extend(held.map(|place| (start + place) as u32));
+                }
+                View::Revisions => {
+                    changes.extend(vintages.revisions(self.day).into_iter().map(|change| {
+                        Revision {
+                            from: start + change.from,
+                            to: start + change.to,
+                            ..change
+                        }
+                    }))
+                }
+            }
+        }
+        match self.view {
+            View::Revisions => self.told_changes(rows, &changes),
+            View::Current | View::Conflicts => {
+                let places = UInt32Array::from(places);
+                let columns = rows
+                    .columns()
+                    .iter()
+                    .map(|column| take(column, &places, None));
+                let columns = columns.collect::<Result<Vec<_>, _>>()?;
+                Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+            }
+        }
+    }
+
+    fn told_changes(&self, rows: &RecordBatch, changes: &[Revision]) -> Result<RecordBatch> {
+        let places = |place: fn(&Revision) -> usize| {
+            UInt32Array::from_iter_values(changes.iter().map(|change| place(change) as u32))
+        };
+        let (from, to) = (places(|change| change.from), places(|change| change.to));
+        let days = changes
+            .iter()
+            .map(|change| change.changed_on.days_from_epoch());
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| -> Result<ArrayRef> {
+                let (name, places) = match field.name().as_str() {
+                    "from_value" => ("value", &from),
+                    "to_value" => ("value", &to),
+                    "from_source_id" => ("source_id", &from),
+                    "to_source_id" => ("source_id", &to),
+                    "changed_on" => {
+                        return Ok(Arc::new(Date32Array::from_iter_values(days.clone())));
+                    }
+                    name => (name, &to),
+                };
+                Ok(take(column(rows, name)?, places, None)?)
+            });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+/// Where the periods of a batch begin.
+struct Groups<'a> {
+    series: &'a StringArray,
+    start: &'a Date32Array,
+    end: &'a Date32Array,
+}
+
+impl<'a> Groups<'a> {
+    fn of(rows: &'a RecordBatch) -> Result<Self> {
+        Ok(Self {
+            series: column(rows, "series")?.as_string(),
+            start: column(rows, "period_start")?.as_primitive(),
+            end: column(rows, "period_end")?.as_primitive(),
+        })
+    }
+
+    fn starts(&self) -> Vec<usize> {
+        let same = |row: usize| {
+            self.start.value(row - 1) == self.start.value(row)
+                && self.end.value(row - 1) == self.end.value(row)
+                && self.series.value(row - 1) == self.series.value(row)
+        };
+        (0..self.series.len())
+            .filter(|row| *row == 0 || !same(*row))
+            .collect()
+    }
+}
+
+fn statements<'a>(rows: &'a RecordBatch, ranks: &Ranks) -> Result<Vec<Statement<'a>>> {
+    let status = column(rows, "status")?.as_string::<i32>();
+    let published = column(rows, "published_on")?.as_primitive::<Date32Type>();
+    let source = column(rows, "source_id")?.as_string::<i32>();
+    let number = column(rows, "statement")?.as_primitive::<Int64Type>();
+    let value = column(rows, "value")?.as_primitive::<Float64Type>();
+    let statement = |row: usize| {
+        let word = status.value(row);
+        let status = Status::of(word).ok_or_else(|| {
+            let error = Error::Corrupt(format!("a row has the unknown status '{word}'"));
+            DataFusionError::External(error.into())
+        })?;
+        let source = source.value(row);
+        Ok(Statement {
+            status,
+            published_on: Day::from_epoch(published.value(row)),
+            source,
+            rank: ranks.get(source).copied().unwrap_or(i64::MAX),
+            number: number.value(row),
+            value: value.is_valid(row).then(|| value.value(row)),
+        })
+    };
+    (0..rows.num_rows()).map(statement).collect()
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    match rows.column_by_name(name) {
+        Some(column) => Ok(column),
+        None => internal_err!("the scan of a series table gave no column {name}"),
+    }
+}
