@@ -4,7 +4,7 @@
 //! So each is replaced before planning: a view of a table by a table of its own, a composed relation
 //! by the query that it stands for. What is left are ordinary tables and subqueries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,13 +15,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{ColumnarValue, cast};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias, TableFactor,
-    Value, VisitMut, VisitorMut,
+    Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query,
+    Statement as SqlStatement, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use didymium_model::Day;
 use didymium_store::View;
 
-use crate::{Error, Result, guard};
+use crate::{Error, ErrorKind, Parameters, Result, Value as PlaceholderValue, guard};
 
 /// What a name in a statement stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,7 @@ pub(crate) fn expand(
         state,
         knowledge,
         sources: Sources::new(),
+        defined: BTreeSet::new(),
     };
     match query.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(expand.sources),
@@ -74,62 +77,91 @@ pub(crate) fn expand(
     }
 }
 
+/// A relation that is a query over others, in `relations/`.
+struct Composed {
+    name: &'static str,
+    parameters: &'static [&'static str],
+    sql: &'static str,
+}
+
+const COMPOSED: [Composed; 3] = [
+    Composed {
+        name: "quota_issued",
+        parameters: &["year", "as_of"],
+        sql: include_str!("relations/quota_issued.sql"),
+    },
+    Composed {
+        name: "quota_execution",
+        parameters: &["year", "as_of"],
+        sql: include_str!("relations/quota_execution.sql"),
+    },
+    // A view: it has no arguments and is named like a table.
+    Composed {
+        name: "quotas_by_year",
+        parameters: &[],
+        sql: include_str!("relations/quotas_by_year.sql"),
+    },
+];
+
 struct Expand<'a> {
     state: &'a SessionState,
     knowledge: Knowledge,
     sources: Sources,
+    defined: BTreeSet<String>,
 }
 
 impl VisitorMut for Expand<'_> {
     type Break = Error;
 
+    /// A name that the statement itself defines is not ours.
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.defined
+            .extend(tables.map(|table| table.alias.name.value.to_lowercase()));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         let TableFactor::Table {
-            name,
-            alias,
-            args: Some(args),
-            ..
+            name, alias, args, ..
         } = factor
         else {
             return ControlFlow::Continue(());
         };
         let relation = name.to_string().to_lowercase();
-        let replaced = match self.relation(&relation, &args.args, alias.take()) {
-            Ok(replaced) => replaced,
-            Err(error) => return ControlFlow::Break(error),
+        let replaced = match args {
+            Some(args) => self.relation(&relation, &args.args, alias.as_ref()),
+            None if self.defined.contains(&relation) => Ok(None),
+            None => self.view(&relation, alias.as_ref()),
         };
         match replaced {
-            Replacement::Is(new) => *factor = *new,
-            Replacement::NotOurs(taken) => *alias = taken,
+            Ok(Some(new)) => *factor = new,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
     }
 }
 
-enum Replacement {
-    Is(Box<TableFactor>),
-    /// A function of the engine's own; its alias goes back.
-    NotOurs(Option<TableAlias>),
-}
-
 impl Expand<'_> {
+    /// What a relation with arguments is replaced by; `None` for one that is not ours.
     fn relation(
         &mut self,
         name: &str,
         args: &[FunctionArg],
-        alias: Option<TableAlias>,
-    ) -> Result<Replacement> {
+        alias: Option<&TableAlias>,
+    ) -> Result<Option<TableFactor>> {
         let (parameters, view): (&[&str], _) = match name {
             "all_vintages" => (&["table"], None),
             "as_of" => (&["table", "day"], Some(View::Current)),
             "revisions" => (&["table", "as_of"], Some(View::Revisions)),
             "conflicts" => (&["table", "as_of"], Some(View::Conflicts)),
-            _ => return Ok(Replacement::NotOurs(alias)),
+            _ => return self.composed(name, args, alias),
         };
         let args = Arguments::of(name, parameters, args)?;
         let table = args.text("table")?;
         let day = match args.get(parameters[parameters.len() - 1]) {
-            Some(day) if view.is_some() => self.knowledge.check(self.day(name, day)?)?,
+            Some(day) if view.is_some() => self.day(name, day)?,
             None if name == "as_of" => return Err(args.missing("day")),
             _ => self.knowledge.day,
         };
@@ -144,39 +176,106 @@ impl Expand<'_> {
             ),
         };
         self.sources.insert(shown.clone(), source);
-        Ok(Replacement::Is(Box::new(table_named(
-            &shown,
-            alias.or_else(|| Some(alias_named(name))),
-        ))))
+        Ok(Some(table_named(&shown, alias_of(alias, name))))
     }
 
-    /// A constant expression's day.
+    /// A composed relation's query, with its arguments in their places.
+    fn composed(
+        &mut self,
+        name: &str,
+        args: &[FunctionArg],
+        alias: Option<&TableAlias>,
+    ) -> Result<Option<TableFactor>> {
+        let composed = COMPOSED.iter().find(|composed| composed.name == name);
+        let Some(composed) = composed.filter(|composed| !composed.parameters.is_empty()) else {
+            return Ok(None);
+        };
+        let args = Arguments::of(name, composed.parameters, args)?;
+        let day = match args.get("as_of") {
+            Some(day) => self.day(name, day)?,
+            None => self.knowledge.day,
+        };
+        let year = match args.get("year") {
+            None => return Err(args.missing("year")),
+            Some(year) => match self.constant(year, DataType::Int64) {
+                Some(ScalarValue::Int64(Some(year))) => PlaceholderValue::Integer(year),
+                Some(ScalarValue::Int64(None)) => PlaceholderValue::Null,
+                _ => return Err(args.missing("year")),
+            },
+        };
+        let named = [
+            ("year".to_owned(), year),
+            ("as_of".to_owned(), PlaceholderValue::Date(day)),
+        ];
+        let values = Parameters {
+            named: named.into(),
+            ..Parameters::default()
+        };
+        composed.query(&values, alias).map(Some)
+    }
+
+    /// What a view's name is replaced by; `None` for a name that is no view.
+    fn view(&self, name: &str, alias: Option<&TableAlias>) -> Result<Option<TableFactor>> {
+        let composed = COMPOSED.iter().find(|composed| composed.name == name);
+        let composed = composed.filter(|composed| composed.parameters.is_empty());
+        composed
+            .map(|composed| composed.query(&Parameters::default(), alias))
+            .transpose()
+    }
+
+    /// A constant expression's day, if it may be asked for.
     fn day(&self, relation: &str, expr: &Expr) -> Result<Day> {
-        let not_a_day = || Error::invalid(format!("{relation}: the day must be a constant DATE"));
+        match self.constant(expr, DataType::Date32) {
+            Some(ScalarValue::Date32(Some(days))) => self.knowledge.check(Day::from_epoch(days)),
+            _ => Err(Error::invalid(format!(
+                "{relation}: the day must be a constant DATE"
+            ))),
+        }
+    }
+
+    /// The value of an expression without columns.
+    fn constant(&self, expr: &Expr, data_type: DataType) -> Option<ScalarValue> {
         let empty = DFSchema::empty();
         let with_alias = ExprWithAlias {
             expr: expr.clone(),
             alias: None,
         };
-        let evaluated = self
+        let value = self
             .state
             .create_logical_expr_from_sql_expr(with_alias, &empty)
-            .and_then(|day| {
+            .and_then(|value| {
                 self.state
-                    .create_physical_expr(cast(day, DataType::Date32), &empty)
+                    .create_physical_expr(cast(value, data_type), &empty)
             })
-            .and_then(|day| day.evaluate(&one_row()));
-        let scalar = match evaluated {
-            Ok(ColumnarValue::Scalar(scalar)) => scalar,
-            Ok(ColumnarValue::Array(array)) => {
-                ScalarValue::try_from_array(&array, 0).map_err(|_| not_a_day())?
-            }
-            Err(_) => return Err(not_a_day()),
-        };
-        match scalar {
-            ScalarValue::Date32(Some(days)) => Ok(Day::from_epoch(days)),
-            _ => Err(not_a_day()),
+            .and_then(|value| value.evaluate(&one_row()));
+        match value.ok()? {
+            ColumnarValue::Scalar(scalar) => Some(scalar),
+            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),
         }
+    }
+}
+
+impl Composed {
+    fn query(&self, values: &Parameters, alias: Option<&TableAlias>) -> Result<TableFactor> {
+        let broken = |error: String| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("the relation {}: {error}", self.name),
+            )
+        };
+        let parsed = Parser::parse_sql(&GenericDialect {}, self.sql);
+        let mut statements = parsed.map_err(|error| broken(error.to_string()))?;
+        let Some(SqlStatement::Query(mut subquery)) = statements.pop() else {
+            return Err(broken("it is no query".to_owned()));
+        };
+        values.put_into(&mut subquery)?;
+        let alias = alias_of(alias, self.name);
+        Ok(TableFactor::Derived {
+            lateral: false,
+            subquery,
+            alias,
+            sample: None,
+        })
     }
 }
 
@@ -227,6 +326,7 @@ impl<'a> Arguments<'a> {
     fn missing(&self, name: &str) -> Error {
         let form = match name {
             "table" => "a table's name in quotes, such as 'quotas'",
+            "year" => "a year, such as 2024, or NULL for all",
             _ => "a DATE",
         };
         Error::invalid(format!("{}: {name} must be {form}", self.relation))
@@ -255,13 +355,15 @@ fn table_named(name: &str, alias: Option<TableAlias>) -> TableFactor {
     }
 }
 
-fn alias_named(name: &str) -> TableAlias {
-    TableAlias {
+/// The alias that a query gives a relation; else the relation's own name.
+fn alias_of(alias: Option<&TableAlias>, name: &str) -> Option<TableAlias> {
+    let own = || TableAlias {
         explicit: true,
         name: Ident::new(name),
         columns: Vec::new(),
         at: None,
-    }
+    };
+    Some(alias.cloned().unwrap_or_else(own))
 }
 
 fn one_row() -> RecordBatch {

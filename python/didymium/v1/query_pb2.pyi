@@ -7,6 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -25,8 +27,33 @@ class QueryRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class NamedParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SQL_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    POSITIONAL_PARAMETERS_FIELD_NUMBER: _builtins.int
+    NAMED_PARAMETERS_FIELD_NUMBER: _builtins.int
+    PUBLISHED_AS_OF_FIELD_NUMBER: _builtins.int
+    COMMITTED_AS_OF_FIELD_NUMBER: _builtins.int
     sql: _builtins.str
     """The text of one SELECT statement, at most 256 KiB."""
     @_builtins.property
@@ -36,19 +63,127 @@ class QueryRequest(_message.Message):
         as well; the shortest of the three ends the query with DEADLINE_EXCEEDED.
         """
 
+    @_builtins.property
+    def positional_parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]:
+        """The values of the parameters `$1`, `$2`, … of the statement. Every value must
+        be used, and every parameter must have a value: else INVALID_ARGUMENT.
+        """
+
+    @_builtins.property
+    def named_parameters(self) -> _containers.MessageMap[_builtins.str, Global___Value]:
+        """The values of the parameters `$name` of the statement."""
+
+    @_builtins.property
+    def published_as_of(self) -> Global___Date:
+        """The day up to which the statement knows what was published: a bare table
+        name gives the figures as they were known on that day. Absent: everything
+        that is known. A day in the future is INVALID_ARGUMENT.
+        """
+
+    @_builtins.property
+    def committed_as_of(self) -> _timestamp_pb2.Timestamp:
+        """The moment at which the store is read: what was loaded later does not exist
+        for the statement. Absent: now. A moment in the future is INVALID_ARGUMENT; a
+        table that did not exist yet is FAILED_PRECONDITION.
+        """
+
     def __init__(
         self,
         *,
         sql: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        positional_parameters: _abc.Iterable[Global___Value] | None = ...,
+        named_parameters: _abc.Mapping[_builtins.str, Global___Value] | None = ...,
+        published_as_of: Global___Date | None = ...,
+        committed_as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "published_as_of", b"published_as_of", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sql", b"sql", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "named_parameters", b"named_parameters", "positional_parameters", b"positional_parameters", "published_as_of", b"published_as_of", "sql", b"sql", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueryRequest: _TypeAlias = QueryRequest  # noqa: Y015
+
+@_typing.final
+class Date(_message.Message):
+    """A calendar day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    YEAR_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    year: _builtins.int
+    """For example 2024."""
+    month: _builtins.int
+    """1 to 12."""
+    day: _builtins.int
+    """1 to 31."""
+    def __init__(
+        self,
+        *,
+        year: _builtins.int = ...,
+        month: _builtins.int = ...,
+        day: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "month", b"month", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Date: _TypeAlias = Date  # noqa: Y015
+
+@_typing.final
+class Value(_message.Message):
+    """The value of a parameter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NULL_FIELD_NUMBER: _builtins.int
+    BOOLEAN_FIELD_NUMBER: _builtins.int
+    INTEGER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    DECIMAL_FIELD_NUMBER: _builtins.int
+    null: _struct_pb2.NullValue.ValueType
+    """NULL."""
+    boolean: _builtins.bool
+    """BOOLEAN."""
+    integer: _builtins.int
+    """BIGINT."""
+    number: _builtins.float
+    """DOUBLE; must be finite."""
+    text: _builtins.str
+    """VARCHAR."""
+    decimal: _builtins.str
+    """DECIMAL, as written: digits, at most 38, with an optional sign and point."""
+    @_builtins.property
+    def date(self) -> Global___Date:
+        """DATE."""
+
+    def __init__(
+        self,
+        *,
+        null: _struct_pb2.NullValue.ValueType = ...,
+        boolean: _builtins.bool = ...,
+        integer: _builtins.int = ...,
+        number: _builtins.float = ...,
+        text: _builtins.str = ...,
+        date: Global___Date | None = ...,
+        decimal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "boolean", "integer", "number", "text", "date", "decimal"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Value: _TypeAlias = Value  # noqa: Y015
 
 @_typing.final
 class QueryResponse(_message.Message):
