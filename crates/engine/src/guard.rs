@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::limits::{
-    CHAINED_OPERATORS, IN_LIST_ITEMS, NESTED_OPERATORS, NESTING, RELATIONS, SELECTED_COLUMNS,
-    SQL_BYTES,
+    CHAINED_OPERATORS, CUBE_COLUMNS, IN_LIST_ITEMS, NESTED_OPERATORS, NESTING, RELATIONS,
+    SELECTED_COLUMNS, SQL_BYTES,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -247,7 +247,45 @@ fn denied(what: &str) -> Error {
 #[derive(Default)]
 struct Shape {
     statements: usize,
+    /// The queries around the current place, the innermost last.
+    queries: Vec<Scope>,
+}
+
+/// One query: the planner puts a common table's plan wherever its name stands, so names that refer to
+/// names that refer to names grow without bound out of a short text.
+#[derive(Default)]
+struct Scope {
+    /// Its common tables, in order.
+    names: Vec<String>,
+    /// How many relations each of those visited so far stands for.
+    sizes: Vec<usize>,
+    /// Relations of the query itself, each common table at its size.
     relations: usize,
+}
+
+impl Shape {
+    /// How many relations a name stands for: the innermost common table's, or one.
+    fn size(&self, name: &str) -> usize {
+        let named = |scope: &Scope| {
+            let place = scope.names.iter().position(|known| known == name)?;
+            scope.sizes.get(place).copied()
+        };
+        self.queries.iter().rev().find_map(named).unwrap_or(1)
+    }
+
+    /// Counts relations of the innermost query.
+    fn add(&mut self, size: usize) -> ControlFlow<Error> {
+        let Some(query) = self.queries.last_mut() else {
+            return ControlFlow::Continue(());
+        };
+        query.relations = query.relations.saturating_add(size);
+        if query.relations <= RELATIONS {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Error::invalid(format!(
+            "the statement reads more than {RELATIONS} tables, common tables counted wherever they are named"
+        )))
+    }
 }
 
 impl Visitor for Shape {
@@ -264,11 +302,38 @@ impl Visitor for Shape {
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let names = tables
+            .map(|table| table.alias.name.value.to_lowercase())
+            .collect();
+        self.queries.push(Scope {
+            names,
+            ..Scope::default()
+        });
         check_arms(&query.body)
+    }
+
+    /// Common tables are visited before the query's own body, in their order.
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Error> {
+        let size = self.queries.pop().map_or(0, |scope| scope.relations);
+        match self.queries.last_mut() {
+            Some(outer) if outer.sizes.len() < outer.names.len() => {
+                outer.sizes.push(size.max(1));
+                ControlFlow::Continue(())
+            }
+            _ => self.add(size),
+        }
     }
 
     /// In DataFusion 55 these panic without an argument.
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        if let Expr::Cube(columns) = expr
+            && columns.len() > CUBE_COLUMNS
+        {
+            return ControlFlow::Break(Error::invalid(format!(
+                "a CUBE of more than {CUBE_COLUMNS} columns: each one doubles the groups"
+            )));
+        }
         let Expr::Function(function) = expr else {
             return ControlFlow::Continue(());
         };
@@ -285,12 +350,13 @@ impl Visitor for Shape {
     }
 
     fn pre_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<Error> {
-        self.relations += 1;
-        if self.relations > RELATIONS {
-            return ControlFlow::Break(Error::invalid(format!(
-                "the statement reads more than {RELATIONS} tables and subqueries"
-            )));
-        }
+        let size = match relation {
+            TableFactor::Table { name, .. } => self.size(&name.to_string().to_lowercase()),
+            // Its own relations are counted.
+            TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => 0,
+            _ => 1,
+        };
+        self.add(size)?;
         match relation {
             // The planner would ignore both and give all rows.
             TableFactor::Table {

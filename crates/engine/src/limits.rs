@@ -45,8 +45,11 @@ pub(crate) const IN_LIST_ITEMS: usize = 4096;
 /// Levels of parentheses and subqueries.
 pub(crate) const NESTING: usize = 50;
 
-/// Tables, subqueries and table functions that one statement reads.
+/// Tables and table functions that one query reads, common tables counted wherever they are named.
 pub(crate) const RELATIONS: usize = 128;
+
+/// Columns of a CUBE, which makes 2 to their number groupings.
+pub(crate) const CUBE_COLUMNS: usize = 8;
 
 /// Expressions of one SELECT list.
 pub(crate) const SELECTED_COLUMNS: usize = 1024;

@@ -80,25 +80,31 @@ pub(crate) fn expand(
 /// A relation that is a query over others, in `relations/`.
 struct Composed {
     name: &'static str,
-    parameters: &'static [&'static str],
+    /// Its arguments; `None` for a view, which has no parentheses.
+    parameters: Option<&'static [&'static str]>,
     sql: &'static str,
 }
 
-const COMPOSED: [Composed; 3] = [
+const COMPOSED: [Composed; 4] = [
     Composed {
         name: "quota_issued",
-        parameters: &["year", "as_of"],
+        parameters: Some(&["year", "as_of"]),
         sql: include_str!("relations/quota_issued.sql"),
     },
     Composed {
         name: "quota_execution",
-        parameters: &["year", "as_of"],
+        parameters: Some(&["year", "as_of"]),
         sql: include_str!("relations/quota_execution.sql"),
     },
-    // A view: it has no arguments and is named like a table.
+    Composed {
+        name: "published_vs_computed",
+        parameters: Some(&[]),
+        sql: include_str!("relations/published_vs_computed.sql"),
+    },
+    // A view: named like a table.
     Composed {
         name: "quotas_by_year",
-        parameters: &[],
+        parameters: None,
         sql: include_str!("relations/quotas_by_year.sql"),
     },
 ];
@@ -187,37 +193,39 @@ impl Expand<'_> {
         alias: Option<&TableAlias>,
     ) -> Result<Option<TableFactor>> {
         let composed = COMPOSED.iter().find(|composed| composed.name == name);
-        let Some(composed) = composed.filter(|composed| !composed.parameters.is_empty()) else {
+        let Some((composed, parameters)) = composed.and_then(|it| Some((it, it.parameters?)))
+        else {
             return Ok(None);
         };
-        let args = Arguments::of(name, composed.parameters, args)?;
-        let day = match args.get("as_of") {
-            Some(day) => self.day(name, day)?,
-            None => self.knowledge.day,
-        };
-        let year = match args.get("year") {
-            None => return Err(args.missing("year")),
-            Some(year) => match self.constant(year, DataType::Int64) {
+        let args = Arguments::of(name, parameters, args)?;
+        let mut values = Parameters::default();
+        if parameters.contains(&"as_of") {
+            let day = match args.get("as_of") {
+                Some(day) => self.day(name, day)?,
+                None => self.knowledge.day,
+            };
+            values
+                .named
+                .insert("as_of".to_owned(), PlaceholderValue::Date(day));
+        }
+        if parameters.contains(&"year") {
+            let year = args
+                .get("year")
+                .and_then(|year| self.constant(year, DataType::Int64));
+            let year = match year {
                 Some(ScalarValue::Int64(Some(year))) => PlaceholderValue::Integer(year),
                 Some(ScalarValue::Int64(None)) => PlaceholderValue::Null,
                 _ => return Err(args.missing("year")),
-            },
-        };
-        let named = [
-            ("year".to_owned(), year),
-            ("as_of".to_owned(), PlaceholderValue::Date(day)),
-        ];
-        let values = Parameters {
-            named: named.into(),
-            ..Parameters::default()
-        };
+            };
+            values.named.insert("year".to_owned(), year);
+        }
         composed.query(&values, alias).map(Some)
     }
 
     /// What a view's name is replaced by; `None` for a name that is no view.
     fn view(&self, name: &str, alias: Option<&TableAlias>) -> Result<Option<TableFactor>> {
         let composed = COMPOSED.iter().find(|composed| composed.name == name);
-        let composed = composed.filter(|composed| composed.parameters.is_empty());
+        let composed = composed.filter(|composed| composed.parameters.is_none());
         composed
             .map(|composed| composed.query(&Parameters::default(), alias))
             .transpose()

@@ -99,6 +99,42 @@ fn deep_statements_are_refused_before_they_are_parsed() {
 }
 
 #[test]
+fn common_tables_count_wherever_they_are_named() {
+    let doubling = |levels: usize| {
+        let tables = (1..=levels).map(|i| {
+            format!(
+                "c{i} AS (SELECT a.x FROM c{0} a JOIN c{0} b ON a.x = b.x)",
+                i - 1
+            )
+        });
+        let tables: Vec<_> = std::iter::once("c0 AS (SELECT 1 AS x)".to_owned())
+            .chain(tables)
+            .collect();
+        format!("WITH {} SELECT * FROM c{levels}", tables.join(", "))
+    };
+    assert_eq!(kind(doubling(5)), None);
+    assert_eq!(kind(doubling(20)), Some(ErrorKind::InvalidInput));
+    let nested = format!("WITH o AS ({}) SELECT * FROM o", doubling(20));
+    assert_eq!(kind(nested), Some(ErrorKind::InvalidInput));
+    assert_eq!(kind(format!("SELECT * FROM ({}) AS s", doubling(6))), None);
+    // A recursive table names itself once.
+    assert_eq!(
+        kind(
+            "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r"
+        ),
+        None
+    );
+    let columns: Vec<_> = (0..20).map(|i| format!("c{i}")).collect();
+    assert_eq!(
+        kind(format!(
+            "SELECT 1 FROM t GROUP BY CUBE({})",
+            columns.join(",")
+        )),
+        Some(ErrorKind::InvalidInput)
+    );
+}
+
+#[test]
 fn a_function_that_would_panic_is_refused() {
     assert_eq!(
         kind("SELECT first_value() OVER ()"),
