@@ -9,7 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Header, QueryRequest, Summary};
-use didymium_engine::{Engine, Limits};
+use didymium_engine::{Clock, Engine, Limits};
 use didymium_server::Server;
 use didymium_store::Store;
 use tokio::sync::oneshot;
@@ -38,7 +38,11 @@ pub(crate) struct Answer {
 
 impl TestServer {
     pub(crate) async fn start(store: Arc<Store>, limits: Limits) -> Self {
-        let engine = Arc::new(Engine::new(store, limits, || NOW_MS).unwrap());
+        Self::start_at(store, limits, || NOW_MS).await
+    }
+
+    pub(crate) async fn start_at(store: Arc<Store>, limits: Limits, clock: Clock) -> Self {
+        let engine = Arc::new(Engine::new(store, limits, clock).unwrap());
         let server = Server::bind("127.0.0.1:0", engine).await.unwrap();
         let address = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = oneshot::channel();

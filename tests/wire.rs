@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use didymium_api::v1::value::Kind;
+use didymium_api::v1::{CancelRequest, Date, QueryRequest, Value};
 use didymium_engine::Limits;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -148,9 +150,9 @@ async fn memory_is_limited() {
 async fn a_stopped_server_lets_running_queries_end() {
     let (_folder, server) = server(Limits::default()).await;
     let client = server.client.clone();
-    let request = didymium_api::v1::QueryRequest {
+    let request = QueryRequest {
         sql: "SELECT value FROM generate_series(1, 3000000)".to_owned(),
-        ..didymium_api::v1::QueryRequest::default()
+        ..QueryRequest::default()
     };
     let mut replies = client.clone().query(request).await.unwrap().into_inner();
     replies.message().await.unwrap();
@@ -172,4 +174,135 @@ async fn a_stopped_server_lets_running_queries_end() {
     let refused =
         didymium_api::v1::query_service_client::QueryServiceClient::connect(address).await;
     assert!(refused.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_cancelled_by_its_id() {
+    let (_folder, server) = server(Limits::default()).await;
+    let mut client = server.client.clone();
+    let request = QueryRequest {
+        sql: "SELECT * FROM generate_series(1, 1000000000000)".to_owned(),
+        query_id: "mine".to_owned(),
+        ..QueryRequest::default()
+    };
+    let mut replies = client.query(request.clone()).await.unwrap().into_inner();
+    replies.message().await.unwrap();
+    let twice = client.query(request).await.unwrap_err();
+    assert_eq!(twice.code(), Code::AlreadyExists, "{twice}");
+    let cancel = |id: &str| CancelRequest {
+        query_id: id.to_owned(),
+    };
+    client.cancel(cancel("mine")).await.unwrap();
+    let ended = loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err().code(), Code::Cancelled);
+    let unknown = client.cancel(cancel("mine")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
+    let strange = QueryRequest {
+        query_id: "a b".to_owned(),
+        ..QueryRequest::default()
+    };
+    assert_eq!(
+        client.query(strange).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn small_results_come_as_typed_rows() {
+    let (_folder, server) = server(Limits::default()).await;
+    let mut client = server.client.clone();
+    let named = |name: &str, kind| (name.to_owned(), Value { kind: Some(kind) });
+    let request = QueryRequest {
+        sql: "SELECT $n + 1, $t, $d, $x::decimal(5, 2), 2.5e0, true, NULL, [1, 2] AS list"
+            .to_owned(),
+        named_parameters: [
+            named("n", Kind::Integer(-2)),
+            named("t", Kind::Text("it's; DROP".to_owned())),
+            named(
+                "d",
+                Kind::Date(Date {
+                    year: 2024,
+                    month: 2,
+                    day: 29,
+                }),
+            ),
+            named("x", Kind::Decimal("-1.50".to_owned())),
+        ]
+        .into(),
+        ..QueryRequest::default()
+    };
+    let response = client.execute(request).await.unwrap().into_inner();
+    let row: Vec<Kind> = response.rows[0]
+        .values
+        .iter()
+        .map(|value| value.kind.clone().unwrap())
+        .collect();
+    assert_eq!(
+        row,
+        [
+            Kind::Integer(-1),
+            Kind::Text("it's; DROP".to_owned()),
+            Kind::Date(Date {
+                year: 2024,
+                month: 2,
+                day: 29
+            }),
+            Kind::Decimal("-1.50".to_owned()),
+            Kind::Number(2.5),
+            Kind::Boolean(true),
+            Kind::Null(0),
+            Kind::Text("[1, 2]".to_owned()),
+        ]
+    );
+    let many = QueryRequest {
+        sql: "SELECT * FROM generate_series(1, 5000)".to_owned(),
+        ..QueryRequest::default()
+    };
+    assert_eq!(
+        client.execute(many).await.unwrap_err().code(),
+        Code::OutOfRange
+    );
+}
+
+#[tokio::test]
+async fn every_parameter_has_a_value_and_every_value_a_parameter() {
+    let (_folder, server) = server(Limits::default()).await;
+    let value = |number| Value {
+        kind: Some(Kind::Integer(number)),
+    };
+    let ask = |sql: &str, values: Vec<Value>| {
+        let sql = sql.to_owned();
+        server.ask(QueryRequest {
+            sql,
+            positional_parameters: values,
+            ..QueryRequest::default()
+        })
+    };
+    assert_eq!(
+        ask("SELECT $1 + $2 LIMIT $1", vec![value(1), value(2)])
+            .await
+            .unwrap()
+            .summary
+            .rows,
+        1
+    );
+    for (sql, values, word) in [
+        ("SELECT $1 + $2", vec![value(1)], "$2 has no value"),
+        ("SELECT $1", vec![value(1), value(2)], "no parameter $2"),
+        ("SELECT ?", vec![value(1)], "written $1 or $name"),
+        (
+            "SELECT $1",
+            vec![Value { kind: None }],
+            "$1: the value is not set",
+        ),
+    ] {
+        let status = ask(sql, values).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{sql}: {status}");
+        assert!(status.message().contains(word), "{sql}: {status}");
+    }
 }

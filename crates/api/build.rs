@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-const PROTOS: [&str; 1] = ["didymium/v1/query.proto"];
+const PROTOS: [&str; 2] = ["didymium/v1/catalog.proto", "didymium/v1/query.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

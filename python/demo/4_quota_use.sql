@@ -17,5 +17,4 @@ JOIN quotas ON quotas.row_id = printed.denominator_rows
 JOIN sources ON sources.source_id = printed.source_id
 WHERE printed.kind = 'execution_rate'
   AND quotas.stage = 'export' AND quotas.holder_kind = 'national'
-  AND exports.status NOT IN ('contradicted', 'superseded', 'withdrawn')
 ORDER BY year, exports_t DESC, printed_rate

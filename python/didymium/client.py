@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import grpc
@@ -17,6 +19,9 @@ from didymium.v1 import query_pb2, query_pb2_grpc
 if TYPE_CHECKING:
     import pandas
     import polars
+
+#: What a parameter of a statement can be; numpy's numbers count as numbers.
+Parameter: TypeAlias = None | bool | int | float | str | date | Decimal
 
 # A server that vanished without a word is noticed within a minute, not never.
 _CHANNEL_OPTIONS = [("grpc.keepalive_time_ms", 40_000), ("grpc.keepalive_timeout_ms", 20_000)]
@@ -45,26 +50,53 @@ class Client:
         self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
         self._stub = query_pb2_grpc.QueryServiceStub(self._channel)
 
-    def sql(self, sql: str, *, timeout: float | None = None) -> Result:
-        """Runs one SELECT and fetches its whole result into memory."""
-        with contextlib.closing(self._call(sql, timeout)) as call:
+    def sql(
+        self,
+        sql: str,
+        /,
+        params: Sequence[Parameter] | Mapping[str, Parameter] = (),
+        *,
+        timeout: float | None = None,
+        published_as_of: date | None = None,
+        committed_as_of: datetime | None = None,
+        **named: Parameter,
+    ) -> Result:
+        """Runs one SELECT and fetches its whole result into memory.
+
+        `params` are the values of `$1`, `$2`, …, keywords those of `$name`; a mapping holds names that no keyword can.
+        `published_as_of` lets the query know only what was public by that day; `committed_as_of` reads the store as it
+        was at that moment.
+        """
+        request = _request(sql, params, named, published_as_of, committed_as_of)
+        with contextlib.closing(self._call(request, timeout)) as call:
             batches = list(call)
             return Result(pa.Table.from_batches(batches, call.schema), call.header, call.summary)
 
-    def stream(self, sql: str, *, timeout: float | None = None) -> Iterator[pa.RecordBatch]:
-        """Runs one SELECT and yields its rows as they come; memory holds a few of them at a time.
+    def stream(
+        self,
+        sql: str,
+        /,
+        params: Sequence[Parameter] | Mapping[str, Parameter] = (),
+        *,
+        timeout: float | None = None,
+        published_as_of: date | None = None,
+        committed_as_of: datetime | None = None,
+        **named: Parameter,
+    ) -> Iterator[pa.RecordBatch]:
+        """Runs one SELECT, asked as for `sql`, and yields its rows as they come; memory holds a few at a time.
 
         Leaving the loop cancels the query on the server. `timeout` counts the time that the caller takes as well.
         """
-        with contextlib.closing(self._call(sql, timeout)) as call:
+        request = _request(sql, params, named, published_as_of, committed_as_of)
+        with contextlib.closing(self._call(request, timeout)) as call:
             yield from call
 
     def close(self) -> None:
         """Ends the connection and every query on it."""
         self._channel.close()
 
-    def _call(self, sql: str, timeout: float | None) -> _Call:
-        return _Call(self._stub, sql, self._timeout if timeout is None else timeout)
+    def _call(self, request: query_pb2.QueryRequest, timeout: float | None) -> _Call:
+        return _Call(self._stub, request, self._timeout if timeout is None else timeout)
 
     def __enter__(self) -> Client:
         return self
@@ -131,8 +163,9 @@ class Result:
 class _Call:
     """One running query: its header, its record batches one by one, its summary."""
 
-    def __init__(self, stub: query_pb2_grpc.QueryServiceStub, sql: str, timeout: float | None) -> None:
-        request = query_pb2.QueryRequest(sql=sql)
+    def __init__(
+        self, stub: query_pb2_grpc.QueryServiceStub, request: query_pb2.QueryRequest, timeout: float | None
+    ) -> None:
         if timeout is not None:
             request.timeout.FromTimedelta(timedelta(seconds=timeout))
         self._responses = stub.Query(request, timeout=None if timeout is None else timeout + _GRACE_S)
@@ -167,3 +200,53 @@ class _Call:
     def close(self) -> None:
         """Cancels the query, unless it is done."""
         self._responses.cancel()
+
+
+def _request(
+    sql: str,
+    params: Sequence[Parameter] | Mapping[str, Parameter],
+    named: Mapping[str, Parameter],
+    published_as_of: date | None,
+    committed_as_of: datetime | None,
+) -> query_pb2.QueryRequest:
+    if isinstance(params, str | bytes) or not isinstance(params, Sequence | Mapping):
+        raise TypeError(f"params are a list, or a dict of names, not {params!r}")
+    if isinstance(params, Mapping):
+        params, named = (), {**params, **named}
+    request = query_pb2.QueryRequest(
+        sql=sql,
+        positional_parameters=[_value(value) for value in params],
+        named_parameters={name: _value(value) for name, value in named.items()},
+    )
+    if published_as_of is not None:
+        request.published_as_of.CopyFrom(_day(published_as_of))
+    if committed_as_of is not None:
+        if committed_as_of.tzinfo is None:
+            raise ValueError("committed_as_of needs a time zone: datetime.now(timezone.utc) has one")
+        request.committed_as_of.FromDatetime(committed_as_of)
+    return request
+
+
+def _value(value: Parameter) -> query_pb2.Value:
+    match value:
+        case None:
+            return query_pb2.Value(null=0)
+        case bool():
+            return query_pb2.Value(boolean=value)
+        case numbers.Integral():
+            return query_pb2.Value(integer=int(value))
+        case numbers.Real():
+            return query_pb2.Value(number=float(value))
+        case str():
+            return query_pb2.Value(text=value)
+        case date():
+            return query_pb2.Value(date=_day(value))
+        case Decimal():
+            return query_pb2.Value(decimal=f"{value:f}")
+    raise TypeError(f"{value!r} cannot be a parameter: send None, bool, int, float, str, date or Decimal")
+
+
+def _day(day: date) -> query_pb2.Date:
+    if not isinstance(day, date) or isinstance(day, datetime):  # every datetime is a date, but not in SQL
+        raise TypeError(f"{day!r} is not a date: a day is wanted, as date() of a datetime gives it")
+    return query_pb2.Date(year=day.year, month=day.month, day=day.day)

@@ -23,7 +23,7 @@ class DidymiumError(Exception):
 
 
 class SqlError(DidymiumError):
-    """The statement is wrong, or a value in it is: change the statement."""
+    """The statement is wrong, or a value sent with it is: change it."""
 
 
 class NotFound(DidymiumError):
@@ -53,6 +53,7 @@ class ConnectionFailed(DidymiumError):
 _BY_CODE = {
     grpc.StatusCode.INVALID_ARGUMENT: SqlError,
     grpc.StatusCode.OUT_OF_RANGE: SqlError,
+    grpc.StatusCode.FAILED_PRECONDITION: SqlError,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.UNAUTHENTICATED: AuthError,
     grpc.StatusCode.PERMISSION_DENIED: AuthError,

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -36,6 +37,9 @@ BUILT_IN_TABLES = [
     "reserves",
     "sources",
 ]
+
+#: Those of them whose bare name gives one row per series and period.
+SERIES_TABLES = ["exports", "prices", "production", "quotas", "reserves"]
 
 
 def binary() -> Path:
@@ -86,9 +90,9 @@ class Server:
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
         return lines.get(timeout=PATIENCE_S)
 
-    def query(self, sql: str, **limits: float) -> Answer:
+    def query(self, sql: str, **options: Any) -> Answer:
         """Runs one statement to its end; see `query`."""
-        return query(self.stub, sql, **limits)
+        return query(self.stub, sql, **options)
 
     def cpu_s(self) -> float:
         """Processor seconds that the server has used so far."""
@@ -161,19 +165,24 @@ class Answer:
         return list(zip(*(column.to_pylist() for column in self.table.columns), strict=True))
 
 
-def request(sql: str, timeout_s: float | None = None) -> query_pb2.QueryRequest:
-    """A request, with the server's time limit when one is given."""
-    message = query_pb2.QueryRequest(sql=sql)
+def request(sql: str, timeout_s: float | None = None, **fields: Any) -> query_pb2.QueryRequest:
+    """A request, with the server's time limit when one is given, and other fields by their names."""
+    message = query_pb2.QueryRequest(sql=sql, **fields)
     if timeout_s is not None:
         message.timeout.FromTimedelta(timedelta(seconds=timeout_s))
     return message
 
 
 def query(
-    stub: query_pb2_grpc.QueryServiceStub, sql: str, *, timeout_s: float | None = None, deadline_s: float = PATIENCE_S
+    stub: query_pb2_grpc.QueryServiceStub,
+    sql: str,
+    *,
+    timeout_s: float | None = None,
+    deadline_s: float = PATIENCE_S,
+    **fields: Any,
 ) -> Answer:
     """Runs one statement to its end: `timeout_s` goes to the server in the request, `deadline_s` is the call's own."""
-    return Answer(list(stub.Query(request(sql, timeout_s), timeout=deadline_s)))
+    return Answer(list(stub.Query(request(sql, timeout_s, **fields), timeout=deadline_s)))
 
 
 @dataclass
@@ -188,13 +197,18 @@ class Failure:
 
 
 def failure(
-    stub: query_pb2_grpc.QueryServiceStub, sql: str, *, timeout_s: float | None = None, deadline_s: float = PATIENCE_S
+    stub: query_pb2_grpc.QueryServiceStub,
+    sql: str,
+    *,
+    timeout_s: float | None = None,
+    deadline_s: float = PATIENCE_S,
+    **fields: Any,
 ) -> Failure:
     """Runs a statement that must fail."""
     answer = Answer()
     start = time.monotonic()
     try:
-        for message in stub.Query(request(sql, timeout_s), timeout=deadline_s):
+        for message in stub.Query(request(sql, timeout_s, **fields), timeout=deadline_s):
             answer.messages.append(message)
     except grpc.RpcError as error:
         seconds = time.monotonic() - start

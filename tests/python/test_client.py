@@ -55,7 +55,7 @@ def test_a_result_knows_its_query(db: didymium.Client) -> None:
     result = db.sql("select count(*) from quotas")
     assert result.query_id
     assert result.elapsed > 0
-    assert list(result.table_versions) == ["quotas"]
+    assert set(result.table_versions) == {"quotas", "sources"}  # what counts depends on the rank of the source
 
 
 def test_a_stream_yields_all_rows_in_parts(db: didymium.Client) -> None:

@@ -20,7 +20,7 @@ def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def lines_of(output: str, first: str) -> list[list[str]]:
+def lines_of(output: str, first: str | tuple[str, ...]) -> list[list[str]]:
     """The cells of the printed rows that begin with `first`."""
     return [re.split(r" {2,}", line) for line in output.splitlines() if line.startswith(first)]
 
@@ -56,6 +56,17 @@ def test_the_demo_prints_the_headline_figures(tmp_path: Path) -> None:
         ("2012", "GACC"): "0.5247",
         ("2014", "GACC"): "0.9072",
     }
+
+    known = [row[:3] for row in lines_of(done.stdout, ("Brazil, ", "China, ", "United States, "))]
+    assert known == [
+        ["Brazil, reserves 2025", "2026-03-01", "21,000,000"],
+        ["Brazil, reserves 2025", "2026-06-01", "11,000,000"],
+        ["China, mining quota 2023", "2023-10-01", "240,000"],
+        ["China, mining quota 2023", "2023-12-31", "255,000"],
+        ["United States, mine output 2018", "2019-06-30", "15,000"],
+        ["United States, mine output 2018", "2020-06-30", "18,000"],
+        ["United States, mine output 2018", "2021-06-30", "14,000"],
+    ]
     assert "The server has stopped." in done.stdout
 
 

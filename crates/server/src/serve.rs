@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use didymium_api::DESCRIPTOR_SET;
+use didymium_api::v1::catalog_service_server::CatalogServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
 use didymium_engine::Engine;
 use tokio::net::TcpListener;
@@ -13,6 +14,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server as Transport;
 
+use crate::catalog::Catalog;
 use crate::query::Queries;
 
 /// The largest request: a statement of the longest length, and what surrounds it.
@@ -90,8 +92,12 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
         let stop = CancellationToken::new();
+        let catalog = CatalogServiceServer::new(Catalog {
+            engine: Arc::clone(&self.engine),
+        });
         let queries = Queries {
             engine: self.engine,
+            running: Arc::default(),
             stop: stop.clone(),
         };
         let queries = QueryServiceServer::new(queries).max_decoding_message_size(REQUEST_BYTES);
@@ -121,6 +127,7 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .tcp_nodelay(true)
             .add_service(queries)
+            .add_service(catalog)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

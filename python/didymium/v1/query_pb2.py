@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x64idymium/v1/query.proto\x12\x0b\x64idymium.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x02\n\x0cQueryRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x15positional_parameters\x18\x03 \x03(\x0b\x32\x12.didymium.v1.Value\x12H\n\x10named_parameters\x18\x04 \x03(\x0b\x32..didymium.v1.QueryRequest.NamedParametersEntry\x12*\n\x0fpublished_as_of\x18\x05 \x01(\x0b\x32\x11.didymium.v1.Date\x12\x33\n\x0f\x63ommitted_as_of\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aJ\n\x14NamedParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.didymium.v1.Value:\x02\x38\x01\"0\n\x04\x44\x61te\x12\x0c\n\x04year\x18\x01 \x01(\x05\x12\r\n\x05month\x18\x02 \x01(\r\x12\x0b\n\x03\x64\x61y\x18\x03 \x01(\r\"\xb9\x01\n\x05Value\x12*\n\x04null\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12!\n\x04\x64\x61te\x18\x06 \x01(\x0b\x32\x11.didymium.v1.DateH\x00\x12\x11\n\x07\x64\x65\x63imal\x18\x07 \x01(\tH\x00\x42\x06\n\x04kind\"\x7f\n\rQueryResponse\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x13.didymium.v1.HeaderH\x00\x12\x13\n\tarrow_ipc\x18\x02 \x01(\x0cH\x00\x12\'\n\x07summary\x18\x03 \x01(\x0b\x32\x14.didymium.v1.SummaryH\x00\x42\t\n\x07payload\"@\n\x06Header\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12$\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x13.didymium.v1.Column\"6\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\"\xba\x01\n\x07Summary\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x0etable_versions\x18\x03 \x03(\x0b\x32\'.didymium.v1.Summary.TableVersionsEntry\x1a\x34\n\x12TableVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32P\n\x0cQueryService\x12@\n\x05Query\x12\x19.didymium.v1.QueryRequest\x1a\x1a.didymium.v1.QueryResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x64idymium/v1/query.proto\x12\x0b\x64idymium.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x03\n\x0cQueryRequest\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x15positional_parameters\x18\x03 \x03(\x0b\x32\x12.didymium.v1.Value\x12H\n\x10named_parameters\x18\x04 \x03(\x0b\x32..didymium.v1.QueryRequest.NamedParametersEntry\x12*\n\x0fpublished_as_of\x18\x05 \x01(\x0b\x32\x11.didymium.v1.Date\x12\x33\n\x0f\x63ommitted_as_of\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08query_id\x18\x07 \x01(\t\x1aJ\n\x14NamedParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.didymium.v1.Value:\x02\x38\x01\"0\n\x04\x44\x61te\x12\x0c\n\x04year\x18\x01 \x01(\x05\x12\r\n\x05month\x18\x02 \x01(\r\x12\x0b\n\x03\x64\x61y\x18\x03 \x01(\r\"\xb9\x01\n\x05Value\x12*\n\x04null\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12!\n\x04\x64\x61te\x18\x06 \x01(\x0b\x32\x11.didymium.v1.DateH\x00\x12\x11\n\x07\x64\x65\x63imal\x18\x07 \x01(\tH\x00\x42\x06\n\x04kind\"~\n\x0f\x45xecuteResponse\x12$\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x13.didymium.v1.Column\x12\x1e\n\x04rows\x18\x02 \x03(\x0b\x32\x10.didymium.v1.Row\x12%\n\x07summary\x18\x03 \x01(\x0b\x32\x14.didymium.v1.Summary\")\n\x03Row\x12\"\n\x06values\x18\x01 \x03(\x0b\x32\x12.didymium.v1.Value\"!\n\rCancelRequest\x12\x10\n\x08query_id\x18\x01 \x01(\t\"\x10\n\x0e\x43\x61ncelResponse\"\x7f\n\rQueryResponse\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x13.didymium.v1.HeaderH\x00\x12\x13\n\tarrow_ipc\x18\x02 \x01(\x0cH\x00\x12\'\n\x07summary\x18\x03 \x01(\x0b\x32\x14.didymium.v1.SummaryH\x00\x42\t\n\x07payload\"@\n\x06Header\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12$\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x13.didymium.v1.Column\"6\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\"\xba\x01\n\x07Summary\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12?\n\x0etable_versions\x18\x03 \x03(\x0b\x32\'.didymium.v1.Summary.TableVersionsEntry\x1a\x34\n\x12TableVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\xd7\x01\n\x0cQueryService\x12@\n\x05Query\x12\x19.didymium.v1.QueryRequest\x1a\x1a.didymium.v1.QueryResponse0\x01\x12\x42\n\x07\x45xecute\x12\x19.didymium.v1.QueryRequest\x1a\x1c.didymium.v1.ExecuteResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.didymium.v1.CancelRequest\x1a\x1b.didymium.v1.CancelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,23 +39,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUMMARY_TABLEVERSIONSENTRY']._loaded_options = None
   _globals['_SUMMARY_TABLEVERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_QUERYREQUEST']._serialized_start=136
-  _globals['_QUERYREQUEST']._serialized_end=505
-  _globals['_QUERYREQUEST_NAMEDPARAMETERSENTRY']._serialized_start=431
-  _globals['_QUERYREQUEST_NAMEDPARAMETERSENTRY']._serialized_end=505
-  _globals['_DATE']._serialized_start=507
-  _globals['_DATE']._serialized_end=555
-  _globals['_VALUE']._serialized_start=558
-  _globals['_VALUE']._serialized_end=743
-  _globals['_QUERYRESPONSE']._serialized_start=745
-  _globals['_QUERYRESPONSE']._serialized_end=872
-  _globals['_HEADER']._serialized_start=874
-  _globals['_HEADER']._serialized_end=938
-  _globals['_COLUMN']._serialized_start=940
-  _globals['_COLUMN']._serialized_end=994
-  _globals['_SUMMARY']._serialized_start=997
-  _globals['_SUMMARY']._serialized_end=1183
-  _globals['_SUMMARY_TABLEVERSIONSENTRY']._serialized_start=1131
-  _globals['_SUMMARY_TABLEVERSIONSENTRY']._serialized_end=1183
-  _globals['_QUERYSERVICE']._serialized_start=1185
-  _globals['_QUERYSERVICE']._serialized_end=1265
+  _globals['_QUERYREQUEST']._serialized_end=523
+  _globals['_QUERYREQUEST_NAMEDPARAMETERSENTRY']._serialized_start=449
+  _globals['_QUERYREQUEST_NAMEDPARAMETERSENTRY']._serialized_end=523
+  _globals['_DATE']._serialized_start=525
+  _globals['_DATE']._serialized_end=573
+  _globals['_VALUE']._serialized_start=576
+  _globals['_VALUE']._serialized_end=761
+  _globals['_EXECUTERESPONSE']._serialized_start=763
+  _globals['_EXECUTERESPONSE']._serialized_end=889
+  _globals['_ROW']._serialized_start=891
+  _globals['_ROW']._serialized_end=932
+  _globals['_CANCELREQUEST']._serialized_start=934
+  _globals['_CANCELREQUEST']._serialized_end=967
+  _globals['_CANCELRESPONSE']._serialized_start=969
+  _globals['_CANCELRESPONSE']._serialized_end=985
+  _globals['_QUERYRESPONSE']._serialized_start=987
+  _globals['_QUERYRESPONSE']._serialized_end=1114
+  _globals['_HEADER']._serialized_start=1116
+  _globals['_HEADER']._serialized_end=1180
+  _globals['_COLUMN']._serialized_start=1182
+  _globals['_COLUMN']._serialized_end=1236
+  _globals['_SUMMARY']._serialized_start=1239
+  _globals['_SUMMARY']._serialized_end=1425
+  _globals['_SUMMARY_TABLEVERSIONSENTRY']._serialized_start=1373
+  _globals['_SUMMARY_TABLEVERSIONSENTRY']._serialized_end=1425
+  _globals['_QUERYSERVICE']._serialized_start=1428
+  _globals['_QUERYSERVICE']._serialized_end=1643
 # @@protoc_insertion_point(module_scope)

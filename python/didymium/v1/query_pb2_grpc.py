@@ -40,6 +40,16 @@ class QueryServiceStub(object):
                 request_serializer=didymium_dot_v1_dot_query__pb2.QueryRequest.SerializeToString,
                 response_deserializer=didymium_dot_v1_dot_query__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Execute = channel.unary_unary(
+                '/didymium.v1.QueryService/Execute',
+                request_serializer=didymium_dot_v1_dot_query__pb2.QueryRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_query__pb2.ExecuteResponse.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/didymium.v1.QueryService/Cancel',
+                request_serializer=didymium_dot_v1_dot_query__pb2.CancelRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_query__pb2.CancelResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer(object):
@@ -63,6 +73,23 @@ class QueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Execute(self, request, context):
+        """Runs one SELECT statement and gives its rows as typed values in one message,
+        for shells and languages without Arrow. For small results: more than 1,000
+        rows, or more than 2 MiB, are OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
+        query of this id is running.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -70,6 +97,16 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=didymium_dot_v1_dot_query__pb2.QueryRequest.FromString,
                     response_serializer=didymium_dot_v1_dot_query__pb2.QueryResponse.SerializeToString,
+            ),
+            'Execute': grpc.unary_unary_rpc_method_handler(
+                    servicer.Execute,
+                    request_deserializer=didymium_dot_v1_dot_query__pb2.QueryRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_query__pb2.ExecuteResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=didymium_dot_v1_dot_query__pb2.CancelRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_query__pb2.CancelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -100,6 +137,60 @@ class QueryService(object):
             '/didymium.v1.QueryService/Query',
             didymium_dot_v1_dot_query__pb2.QueryRequest.SerializeToString,
             didymium_dot_v1_dot_query__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Execute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.QueryService/Execute',
+            didymium_dot_v1_dot_query__pb2.QueryRequest.SerializeToString,
+            didymium_dot_v1_dot_query__pb2.ExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.QueryService/Cancel',
+            didymium_dot_v1_dot_query__pb2.CancelRequest.SerializeToString,
+            didymium_dot_v1_dot_query__pb2.CancelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,15 @@ class QueryServiceStub:
     DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
     DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
     """
+    Execute: _grpc.UnaryUnaryMultiCallable[_query_pb2.QueryRequest, _query_pb2.ExecuteResponse]
+    """Runs one SELECT statement and gives its rows as typed values in one message,
+    for shells and languages without Arrow. For small results: more than 1,000
+    rows, or more than 2 MiB, are OUT_OF_RANGE.
+    """
+    Cancel: _grpc.UnaryUnaryMultiCallable[_query_pb2.CancelRequest, _query_pb2.CancelResponse]
+    """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
+    query of this id is running.
+    """
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -64,6 +73,15 @@ class QueryServiceAsyncStub(QueryServiceStub):
     statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
     DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
     DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
+    """
+    Execute: _aio.UnaryUnaryMultiCallable[_query_pb2.QueryRequest, _query_pb2.ExecuteResponse]  # type: ignore[assignment]
+    """Runs one SELECT statement and gives its rows as typed values in one message,
+    for shells and languages without Arrow. For small results: more than 1,000
+    rows, or more than 2 MiB, are OUT_OF_RANGE.
+    """
+    Cancel: _aio.UnaryUnaryMultiCallable[_query_pb2.CancelRequest, _query_pb2.CancelResponse]  # type: ignore[assignment]
+    """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
+    query of this id is running.
     """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +104,27 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
         DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
         DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
+        """
+
+    @_abc_1.abstractmethod
+    def Execute(
+        self,
+        request: _query_pb2.QueryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ExecuteResponse, _abc.Awaitable[_query_pb2.ExecuteResponse]]:
+        """Runs one SELECT statement and gives its rows as typed values in one message,
+        for shells and languages without Arrow. For small results: more than 1,000
+        rows, or more than 2 MiB, are OUT_OF_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _query_pb2.CancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.CancelResponse, _abc.Awaitable[_query_pb2.CancelResponse]]:
+        """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
+        query of this id is running.
         """
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,128 @@
+//! What Didymium adds to SQL, as documentation.
+
+use datafusion::logical_expr::Documentation;
+
+/// A function or relation, for people and programs that ask what there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionDoc {
+    /// The name in SQL.
+    pub name: String,
+    /// `window`, `scalar` or `relation`.
+    pub kind: &'static str,
+    /// How it is called.
+    pub syntax: String,
+    /// Meaning, units, nulls and errors.
+    pub description: String,
+    /// Its arguments by name.
+    pub arguments: Vec<(String, String)>,
+    /// A statement that uses it.
+    pub example: String,
+}
+
+/// Every function and relation of Didymium's own.
+pub fn functions() -> Vec<FunctionDoc> {
+    let windows = didymium_functions::window_functions();
+    let scalars = didymium_functions::scalar_functions();
+    let windows = windows
+        .iter()
+        .map(|f| (f.name(), "window", f.documentation()));
+    let scalars = scalars
+        .iter()
+        .map(|f| (f.name(), "scalar", f.documentation()));
+    let documented = windows
+        .chain(scalars)
+        .filter_map(|(name, kind, documentation)| {
+            documentation.map(|documentation| function(name, kind, documentation))
+        });
+    documented.chain(RELATIONS.iter().map(relation)).collect()
+}
+
+fn function(name: &str, kind: &'static str, documentation: &Documentation) -> FunctionDoc {
+    FunctionDoc {
+        name: name.to_owned(),
+        kind,
+        syntax: documentation.syntax_example.clone(),
+        description: documentation.description.clone(),
+        arguments: documentation.arguments.clone().unwrap_or_default(),
+        example: documentation.sql_example.clone().unwrap_or_default(),
+    }
+}
+
+struct RelationDoc {
+    syntax: &'static str,
+    description: &'static str,
+    arguments: &'static [(&'static str, &'static str)],
+    example: &'static str,
+}
+
+const TABLE: (&str, &str) = ("table", "A series table's name in quotes.");
+const DAY: (&str, &str) = ("day", "A constant DATE, not in the future.");
+const AS_OF: (&str, &str) = (
+    "as_of",
+    "A constant DATE, not in the future; by default what is known.",
+);
+const YEAR: (&str, &str) = ("year", "The quota's year, or NULL for all.");
+
+fn relation(doc: &RelationDoc) -> FunctionDoc {
+    let (name, _) = doc.syntax.split_once('(').unwrap_or((doc.syntax, ""));
+    let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    FunctionDoc {
+        name: name.to_owned(),
+        kind: "relation",
+        syntax: doc.syntax.to_owned(),
+        description: doc.description.to_owned(),
+        arguments: doc.arguments.iter().map(owned).collect(),
+        example: doc.example.to_owned(),
+    }
+}
+
+const RELATIONS: [RelationDoc; 8] = [
+    RelationDoc {
+        syntax: "all_vintages('table')",
+        description: "Every row of a table, whatever its status and day of publication. Growth within one edition is growth over this, partitioned by source.",
+        arguments: &[TABLE],
+        example: "SELECT * FROM all_vintages('production') WHERE source_id = 'USGS-MCS2021'",
+    },
+    RelationDoc {
+        syntax: "as_of('table', day)",
+        description: "What was known on a day: one row per series and period. Among the rows public by then and neither contradicted, superseded nor withdrawn, an exact one before a rounded one, then the best source, then the newest, then the first by source and statement. A bare table name is this for everything that is known.",
+        arguments: &[TABLE, DAY],
+        example: "SELECT value FROM as_of('reserves', DATE '2026-03-01') WHERE area = 'Brazil'",
+    },
+    RelationDoc {
+        syntax: "revisions('table' [, as_of => day])",
+        description: "Every day on which another value began to count: from_value, to_value, changed_on, and the sources of both. A reprint of the same value is no revision.",
+        arguments: &[TABLE, AS_OF],
+        example: "SELECT * FROM revisions('prices') WHERE changed_on >= DATE '2024-01-01'",
+    },
+    RelationDoc {
+        syntax: "conflicts('table' [, as_of => day])",
+        description: "Every row that holds on a day, for the periods for which they say different things.",
+        arguments: &[TABLE, AS_OF],
+        example: "SELECT * FROM conflicts('quotas') WHERE stage = 'smelting_separation'",
+    },
+    RelationDoc {
+        syntax: "quota_issued(year [, as_of => day])",
+        description: "What had been issued by a day, in tonnes, per line of regulators, stage, class, holder and basis: the full year's statement, else the cumulative one and the batches after it. complete is false where a batch up to the national one is not known. issued_t is NULL with the status not_disclosed where the authorities kept it back. Totals and their holders, and all and its classes, stand beside each other: adding them counts twice.",
+        arguments: &[YEAR, AS_OF],
+        example: "SELECT stage, issued_t, batches FROM quota_issued(2023, DATE '2023-10-01') WHERE holder_kind = 'national'",
+    },
+    RelationDoc {
+        syntax: "quotas_by_year",
+        description: "One figure per year along a line of regulators, whichever way the year was issued, so that growth does not depend on it. A view: no parentheses. NULL where it is not disclosed or a batch was not published.",
+        arguments: &[],
+        example: "SELECT period_start, yoy(value) OVER (ORDER BY period_start, period_end) FROM quotas_by_year WHERE commodity = 'rare_earths' AND regulator_line = 'mining_control' AND holder_kind = 'national' AND mineral_class = 'all'",
+    },
+    RelationDoc {
+        syntax: "quota_execution(year [, as_of => day])",
+        description: "How much of a quota had been used, by what was public on a day, one row for each body that counts output: rate_issued against what had been issued by then, rate_full_year against the full year's figure in hindsight, elapsed (the fraction of the year that the output covers), pace, remaining_t, excess_t. Output that restates the quota is not output. reason says why there is no rate_issued: quota_not_disclosed, holder_batch_unpublished, no_quota, output_is_quota_copy, bound_only, no_output_reported.",
+        arguments: &[YEAR, AS_OF],
+        example: "SELECT counted_by, rate_issued FROM quota_execution(2014) WHERE stage = 'export' AND holder_kind = 'national'",
+    },
+    RelationDoc {
+        syntax: "published_vs_computed()",
+        description: "Each printed growth, share, sum, difference, ratio and rate beside what the levels give that it names. verdict: agrees to the printed digits; rounding, where the levels are printed too coarsely to tell; disagrees; circular, where a level was derived from the figure; levels_missing; not_printed.",
+        arguments: &[],
+        example: "SELECT * FROM published_vs_computed() WHERE verdict = 'disagrees'",
+    },
+];
