@@ -3,10 +3,13 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
 
 import duckdb
 import grpc
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -76,6 +79,86 @@ def test_an_error_in_the_loop_cancels_the_query(db: didymium.Client, server: Ser
         for _ in db.stream(ENDLESS_ROWS):
             1 / 0  # noqa: B018
     assert_idle(server)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        (-(2**63), -(2**63)),
+        (0.0588, 0.0588),
+        ("O'Hara; --", "O'Hara; --"),
+        (date(2024, 2, 29), date(2024, 2, 29)),
+        (Decimal("-1234.50"), Decimal("-1234.50")),
+        (Decimal("-1.5E+3"), Decimal(-1500)),
+        (np.int64(-7), -7),
+        (np.float32(0.5), 0.5),
+    ],
+)
+def test_a_parameter_keeps_its_type(db: didymium.Client, value: Any, expected: object) -> None:
+    for result in (
+        db.sql("select $1 as v", [value]),
+        db.sql("select $1 as v", params=(value,)),
+        db.sql("select $v as v", v=value),
+        db.sql("select $timeout as v", {"timeout": value}),
+    ):
+        assert result.scalar() == expected
+        assert type(result.scalar()) is type(expected)
+    assert sum(batch.num_rows for batch in db.stream("select $v as v", v=value)) == 1
+
+
+def test_parameters_go_with_the_other_arguments(db: didymium.Client) -> None:
+    assert db.sql("select $sql || $1", ["-"], sql="a", timeout=5).scalar() == "a-"
+    assert db.sql("select $a || $b", {"a": "x"}, b="y").scalar() == "xy"
+
+
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ("Nd", TypeError),  # not one parameter for each letter
+        ({1, 2}, TypeError),
+        ([datetime(2024, 2, 29)], TypeError),
+        ([pd.Timestamp("2024-02-29")], TypeError),
+        ([b"Nd"], TypeError),
+        ([["Nd"]], TypeError),
+        ([2**63], ValueError),
+    ],
+)
+def test_a_value_of_another_type_is_refused_before_it_is_sent(
+    db: didymium.Client, params: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        db.sql("select $1", params)
+
+
+@pytest.mark.parametrize("value", [float("nan"), Decimal("Infinity"), Decimal("1E+40")])
+def test_a_number_that_sql_has_no_place_for_is_a_sql_error(db: didymium.Client, value: Any) -> None:
+    with pytest.raises(didymium.SqlError):
+        db.sql("select $1", [value])
+
+
+def test_a_query_can_be_pinned(db: didymium.Client) -> None:
+    brazil = "select value from reserves where area = $1 and measure = 'reserves' and period_end = date '2025-12-31'"
+    assert db.sql(brazil, ["Brazil"], published_as_of=date(2026, 3, 1)).scalar() == 21e6
+    assert db.sql(brazil, ["Brazil"], published_as_of=date(2026, 6, 1)).scalar() == 11e6
+    (batch,) = db.stream(brazil, ["Brazil"], published_as_of=date(2026, 3, 1))
+    assert batch["value"].to_pylist() == [21e6]
+
+    now = datetime.now(UTC)
+    elsewhere = now.astimezone(timezone(timedelta(hours=8)))
+    assert db.sql(brazil, ["Brazil"], committed_as_of=elsewhere).scalar() == 11e6
+    for pins in (
+        {"published_as_of": now.date() + timedelta(days=3)},
+        {"committed_as_of": now + timedelta(hours=1)},
+        {"committed_as_of": datetime(2020, 1, 1, tzinfo=UTC)},  # before there was a store
+    ):
+        with pytest.raises(didymium.SqlError):
+            db.sql(brazil, ["Brazil"], **pins)
+    with pytest.raises(TypeError, match="is not a date"):
+        db.sql("select 1", published_as_of=now)
+    with pytest.raises(ValueError, match="time zone"):
+        db.sql("select 1", committed_as_of=datetime(2026, 1, 1))
 
 
 @pytest.mark.parametrize(

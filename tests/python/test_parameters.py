@@ -142,7 +142,7 @@ def test_a_negative_number_keeps_its_sign(
          [text("2026-06-01"), text("Brazil"), day(2025, 12, 31)], [11e6]),
         ("select count(*) from revisions('reserves', as_of => $1) where area = 'Brazil'", [day(2026, 6, 1)], [1]),
         ("select x from (values (1.0), (2.0)) as t(x) qualify row_number() over (order by x) = $1", [integer(2)], [2.0]),
-        ("select $1 union all select $2", [integer(1), integer(2)], [1, 2]),
+        ("select v from (select $1 as v union all select $2) order by v", [integer(1), integer(2)], [1, 2]),
         ("select sum(v) from (values ($1), ($2)) as t(v)", [integer(1), integer(2)], [3]),
     ],
 )  # fmt: skip
@@ -200,13 +200,8 @@ def test_a_parameter_that_is_missing_unused_or_wrong_is_an_invalid_argument(
     server.assert_lives()
 
 
-@pytest.mark.parametrize("sql", ["select * from $1", "select * from as_of($1, $2)", "select $1 from quotas order by $1.x"])
-def test_a_parameter_is_no_name(server: Server, sql: str) -> None:
-    values = [text("quotas"), day(2020, 1, 1)][: sql.count("$2") + 1]
-    try:
-        answer = server.query(sql, positional_parameters=values)
-    except harness.grpc.RpcError as error:
-        assert error.code() == StatusCode.INVALID_ARGUMENT, error.details()
-    else:
-        assert "as_of" in sql, answer.rows[:3]  # there the name of the table is a text
-    server.assert_lives()
+def test_a_parameter_is_no_name(server: Server) -> None:
+    failure = harness.failure(server.stub, "select * from $1", positional_parameters=[text("quotas")])
+    assert failure.code == StatusCode.INVALID_ARGUMENT, failure.message
+    sql = "select count(*) from as_of($1, $2)"  # here the name of the table is a text
+    assert server.query(sql, positional_parameters=[text("quotas"), day(2020, 1, 1)]).rows[0][0] > 0

@@ -17,6 +17,7 @@ use crate::limits::STACK_BYTES;
 use crate::query::{self, QueryRequest, QueryResult};
 use crate::relations::{self, Knowledge, Source};
 use crate::session::{CATALOG, SCHEMA, base_state, runtime, with_tables};
+use crate::system::{self, SYSTEM};
 use crate::{Error, ErrorKind, Limits, Result, guard, qualify};
 
 /// Runs queries over one store.
@@ -40,6 +41,13 @@ pub type Clock = fn() -> i64;
 struct Pins {
     knowledge: Knowledge,
     committed_by_ms: Option<i64>,
+}
+
+/// The tables that a statement names.
+struct Names {
+    tables: Vec<String>,
+    /// Those of the schema `system`.
+    system: Vec<String>,
 }
 
 /// A statement's tables, each in one version.
@@ -121,7 +129,16 @@ impl Engine {
         let sources = relations::expand(statement, &self.base, pins.knowledge)?;
         let mut opened = Opened::default();
         let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
-        for name in self.table_names(statement)? {
+        let mut system_tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        let Names {
+            tables: names,
+            system,
+        } = self.table_names(statement)?;
+        for name in system {
+            let table = system::table(&self.store, &name).await?;
+            system_tables.insert(name, table);
+        }
+        for name in names {
             let table = match sources.get(&name) {
                 Some(source) => self.provider(source, pins, &mut opened).await?,
                 None => self.current(&name, pins, &mut opened).await?,
@@ -135,7 +152,7 @@ impl Engine {
             .into_iter()
             .map(|(name, (_, snapshot))| (name, snapshot.version()));
         Ok(Planning {
-            state: with_tables(&self.base, tables, partitions)?,
+            state: with_tables(&self.base, tables, system_tables, partitions)?,
             versions: versions.collect(),
         })
     }
@@ -242,12 +259,12 @@ impl Engine {
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.
-    fn table_names(&self, statement: &Statement) -> Result<Vec<String>> {
+    fn table_names(&self, statement: &Statement) -> Result<Names> {
         let references = self
             .base
             .resolve_table_references(statement)
             .map_err(|error| Error::while_planning(&error))?;
-        let mut names = Vec::new();
+        let (mut names, mut system) = (Vec::new(), Vec::new());
         for reference in references {
             if self.is_table_function(&reference) {
                 continue;
@@ -274,13 +291,22 @@ impl Engine {
                 SCHEMA => names.push(table.to_string()),
                 // It would show the server's own settings.
                 "information_schema" if table.as_ref() == "df_settings" => return Err(unknown()),
-                "information_schema" => names.extend(self.store.table_names()?),
+                "information_schema" => {
+                    names.extend(self.store.table_names()?);
+                    system.extend(system::TABLES.map(str::to_owned));
+                }
+                SYSTEM => system.push(table.to_string()),
                 _ => return Err(unknown()),
             }
         }
-        names.sort();
-        names.dedup();
-        Ok(names)
+        for names in [&mut names, &mut system] {
+            names.sort();
+            names.dedup();
+        }
+        Ok(Names {
+            tables: names,
+            system,
+        })
     }
 
     /// Whether the name is a function's, such as `generate_series`, and no table of the store's.

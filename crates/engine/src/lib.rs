@@ -18,6 +18,7 @@ mod qualify;
 mod query;
 mod relations;
 mod session;
+mod system;
 
 pub use encode::IpcEncoder;
 pub use engine::{Clock, Engine};

@@ -19,6 +19,7 @@ use didymium_store::Store;
 
 use crate::Limits;
 use crate::objects::StoreOnly;
+use crate::system::SYSTEM;
 
 /// The catalog and schema of tables that a statement names without either.
 pub(crate) const CATALOG: &str = "didymium";
@@ -74,19 +75,25 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     Ok(state)
 }
 
+/// Tables by name.
+pub(crate) type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
+
 /// The session of one statement: `base` with these tables, planned for so many partitions. Rows of
 /// small tables come in one, in order; spreading them over more would cost more than it gains.
 pub(crate) fn with_tables(
     base: &SessionState,
-    tables: BTreeMap<String, Arc<dyn TableProvider>>,
+    tables: Tables,
+    system: Tables,
     partitions: usize,
 ) -> Result<SessionState> {
-    let schema = MemorySchemaProvider::new();
-    for (name, table) in tables {
-        schema.register_table(name, table)?;
-    }
     let catalog = MemoryCatalogProvider::new();
-    catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    for (name, tables) in [(SCHEMA, tables), (SYSTEM, system)] {
+        let schema = MemorySchemaProvider::new();
+        for (name, table) in tables {
+            schema.register_table(name, table)?;
+        }
+        catalog.register_schema(name, Arc::new(schema))?;
+    }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let config = base.config().clone().with_target_partitions(partitions);

@@ -151,7 +151,8 @@ impl Commit {
     }
 }
 
-fn actions(entry: &[u8]) -> impl Iterator<Item = Value> + '_ {
+/// The lines of a log entry.
+pub(crate) fn actions(entry: &[u8]) -> impl Iterator<Item = Value> + '_ {
     entry
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

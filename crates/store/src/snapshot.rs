@@ -19,6 +19,19 @@ pub struct Snapshot {
     pub(crate) files: Vec<DataFile>,
 }
 
+/// One data file, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct FileSummary<'a> {
+    /// From the table's folder.
+    pub path: &'a str,
+    /// Its size.
+    pub bytes: u64,
+    /// Its rows, where the log knows them.
+    pub rows: Option<u64>,
+    /// The columns that it is sorted by; empty for a file of another program.
+    pub sorted_by: &'a [String],
+}
+
 /// The property of a table that carries its declaration.
 pub(crate) const DECLARATION_PROPERTY: &str = "didymium.declaration";
 
@@ -55,6 +68,20 @@ impl Snapshot {
     /// The size of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The data files.
+    pub fn files(&self) -> impl Iterator<Item = FileSummary<'_>> {
+        self.files.iter().map(|file| FileSummary {
+            path: &file.path,
+            bytes: file.bytes,
+            rows: file
+                .statistics
+                .num_rows
+                .get_value()
+                .map(|rows| *rows as u64),
+            sorted_by: &file.sorted_by,
+        })
     }
 
     pub(crate) fn read(table: &str, delta: &EagerSnapshot) -> Result<Self> {

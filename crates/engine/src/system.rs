@@ -1,0 +1,245 @@
+//! The schema `system`: what a server holds, in SQL.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array,
+};
+use datafusion::catalog::{MemTable, TableProvider};
+use didymium_store::{Snapshot, Store, Table, TableKind};
+
+use crate::{Error, ErrorKind, Result, functions};
+
+/// The schema's name.
+pub(crate) const SYSTEM: &str = "system";
+
+/// The tables of the schema.
+pub(crate) const TABLES: [&str; 5] = ["columns", "commits", "files", "functions", "tables"];
+
+/// One of [`TABLES`] as it is now.
+pub(crate) async fn table(store: &Store, name: &str) -> Result<Arc<dyn TableProvider>> {
+    let rows = match name {
+        "functions" => functions_table(),
+        "tables" => tables_table(&opened(store).await?),
+        "columns" => columns_table(&opened(store).await?),
+        "files" => files_table(&opened(store).await?),
+        "commits" => commits_table(&opened(store).await?).await?,
+        _ => {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no table system.{name}"),
+            ));
+        }
+    };
+    let table = rows.and_then(|rows| Ok(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
+    Ok(Arc::new(table?))
+}
+
+type Opened = Vec<(Arc<Table>, Arc<Snapshot>)>;
+
+type Rows = datafusion::common::Result<RecordBatch>;
+
+async fn opened(store: &Store) -> Result<Opened> {
+    let mut opened = Vec::new();
+    for name in store.table_names()? {
+        let table = store.table(&name)?;
+        let snapshot = table.snapshot().await?;
+        opened.push((table, snapshot));
+    }
+    Ok(opened)
+}
+
+fn rows<const N: usize>(columns: [(&str, ArrayRef); N]) -> Rows {
+    let columns = columns.map(|(name, column)| (name, column, true));
+    RecordBatch::try_from_iter_with_nullable(columns).map_err(Into::into)
+}
+
+fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(texts))
+}
+
+fn numbers(numbers: impl IntoIterator<Item = Option<u64>>) -> ArrayRef {
+    Arc::new(UInt64Array::from_iter(numbers))
+}
+
+fn functions_table() -> Rows {
+    let functions = functions();
+    let arguments = functions.iter().map(|function| {
+        let arguments = function
+            .arguments
+            .iter()
+            .map(|(name, text)| format!("{name}: {text}"));
+        Some(arguments.collect::<Vec<_>>().join("\n"))
+    });
+    rows([
+        (
+            "function_name",
+            texts(functions.iter().map(|f| Some(&f.name))),
+        ),
+        ("kind", texts(functions.iter().map(|f| Some(f.kind)))),
+        ("syntax", texts(functions.iter().map(|f| Some(&f.syntax)))),
+        (
+            "description",
+            texts(functions.iter().map(|f| Some(&f.description))),
+        ),
+        ("arguments", texts(arguments)),
+        ("example", texts(functions.iter().map(|f| Some(&f.example)))),
+    ])
+}
+
+fn tables_table(opened: &Opened) -> Rows {
+    let declaration = |snapshot: &Snapshot| snapshot.declaration().cloned();
+    let kinds = opened.iter().map(|(_, snapshot)| {
+        declaration(snapshot).map(|table| match table.kind {
+            TableKind::Series => "series",
+            TableKind::Plain => "plain",
+        })
+    });
+    let keys = opened
+        .iter()
+        .map(|(_, s)| declaration(s).map(|table| table.key.join(", ")));
+    let descriptions = opened
+        .iter()
+        .map(|(_, s)| declaration(s).map(|table| table.description));
+    rows([
+        (
+            "table_name",
+            texts(opened.iter().map(|(table, _)| Some(table.name()))),
+        ),
+        ("kind", texts(kinds)),
+        ("key", texts(keys)),
+        (
+            "version",
+            numbers(opened.iter().map(|(_, snapshot)| Some(snapshot.version()))),
+        ),
+        (
+            "rows",
+            numbers(opened.iter().map(|(_, snapshot)| snapshot.rows())),
+        ),
+        (
+            "bytes",
+            numbers(opened.iter().map(|(_, snapshot)| Some(snapshot.bytes()))),
+        ),
+        ("description", texts(descriptions)),
+    ])
+}
+
+fn columns_table(opened: &Opened) -> Rows {
+    let mut names = Vec::new();
+    for (table, snapshot) in opened {
+        let declared = snapshot
+            .declaration()
+            .map(|d| d.all_columns())
+            .unwrap_or_default();
+        for (position, field) in (1..).zip(snapshot.schema().fields()) {
+            let description = declared.iter().find(|column| column.name == *field.name());
+            let description = description.map(|column| column.description.clone());
+            names.push((table.name(), position, Arc::clone(field), description));
+        }
+    }
+    let nullable = names
+        .iter()
+        .map(|(_, _, field, _)| Some(field.is_nullable()));
+    rows([
+        (
+            "table_name",
+            texts(names.iter().map(|(table, ..)| Some(*table))),
+        ),
+        (
+            "column_name",
+            texts(names.iter().map(|(_, _, field, _)| Some(field.name()))),
+        ),
+        (
+            "position",
+            numbers(names.iter().map(|(_, position, ..)| Some(*position))),
+        ),
+        (
+            "data_type",
+            texts(
+                names
+                    .iter()
+                    .map(|(_, _, f, _)| Some(f.data_type().to_string())),
+            ),
+        ),
+        ("is_nullable", Arc::new(BooleanArray::from_iter(nullable))),
+        (
+            "description",
+            texts(names.iter().map(|(.., description)| description.as_deref())),
+        ),
+    ])
+}
+
+fn files_table(opened: &Opened) -> Rows {
+    let files: Vec<_> = opened
+        .iter()
+        .flat_map(|(table, snapshot)| snapshot.files().map(|file| (table.name(), file)))
+        .collect();
+    rows([
+        (
+            "table_name",
+            texts(files.iter().map(|(table, _)| Some(*table))),
+        ),
+        ("path", texts(files.iter().map(|(_, file)| Some(file.path)))),
+        (
+            "bytes",
+            numbers(files.iter().map(|(_, file)| Some(file.bytes))),
+        ),
+        ("rows", numbers(files.iter().map(|(_, file)| file.rows))),
+        (
+            "sorted_by",
+            texts(
+                files
+                    .iter()
+                    .map(|(_, file)| Some(file.sorted_by.join(", "))),
+            ),
+        ),
+    ])
+}
+
+async fn commits_table(opened: &Opened) -> Result<Rows> {
+    let mut commits = Vec::new();
+    for (table, snapshot) in opened {
+        for commit in table.history(snapshot).await? {
+            commits.push((table.name().to_owned(), commit));
+        }
+    }
+    let times = commits.iter().map(|(_, commit)| commit.committed_ms);
+    Ok(rows([
+        (
+            "table_name",
+            texts(commits.iter().map(|(table, _)| Some(table))),
+        ),
+        (
+            "version",
+            numbers(commits.iter().map(|(_, commit)| Some(commit.version))),
+        ),
+        (
+            "committed_at",
+            Arc::new(TimestampMillisecondArray::from_iter(times)),
+        ),
+        (
+            "operation",
+            texts(commits.iter().map(|(_, commit)| commit.operation.as_ref())),
+        ),
+        (
+            "author",
+            texts(commits.iter().map(|(_, commit)| commit.author.as_ref())),
+        ),
+        (
+            "message",
+            texts(commits.iter().map(|(_, commit)| commit.message.as_ref())),
+        ),
+        (
+            "load_id",
+            texts(commits.iter().map(|(_, commit)| commit.load_id.as_ref())),
+        ),
+        (
+            "input_sha256",
+            texts(commits.iter().map(|(_, c)| c.input_sha256.as_ref())),
+        ),
+        (
+            "rows_added",
+            numbers(commits.iter().map(|(_, commit)| Some(commit.rows_added))),
+        ),
+    ]))
+}

@@ -1,0 +1,67 @@
+//! A table's commits, as its log tells of them.
+
+use serde_json::Value;
+
+use crate::commit::actions;
+use crate::{Error, Result, Snapshot, Table};
+
+/// One commit of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitRecord {
+    /// The version that it made.
+    pub version: u64,
+    /// When, in milliseconds since 1970.
+    pub committed_ms: Option<i64>,
+    /// What it did, in Delta's words.
+    pub operation: Option<String>,
+    /// Who committed.
+    pub author: Option<String>,
+    /// Why.
+    pub message: Option<String>,
+    /// The load, where it was one.
+    pub load_id: Option<String>,
+    /// The SHA-256 of what was loaded.
+    pub input_sha256: Option<String>,
+    /// Rows in the files that it added.
+    pub rows_added: u64,
+}
+
+impl Table {
+    /// Every commit up to the snapshot's version, the first one first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the log can't be read.
+    pub async fn history(&self, snapshot: &Snapshot) -> Result<Vec<CommitRecord>> {
+        let mut commits = Vec::new();
+        for version in 0..=snapshot.version() {
+            let entry = self.log().read_commit_entry(version).await;
+            let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
+            commits.push(record(version, entry.as_deref().unwrap_or_default()));
+        }
+        Ok(commits)
+    }
+}
+
+fn record(version: u64, entry: &[u8]) -> CommitRecord {
+    let mut record = CommitRecord {
+        version,
+        ..CommitRecord::default()
+    };
+    for action in actions(entry) {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        if let Some(info) = action.get("commitInfo") {
+            record.committed_ms = info["timestamp"].as_i64();
+            record.operation = text(&info["operation"]);
+            let ours = &info["didymium"];
+            record.author = text(&ours["author"]);
+            record.message = text(&ours["message"]);
+            record.load_id = text(&ours["loadId"]);
+            record.input_sha256 = text(&ours["inputSha256"]);
+        }
+        if let Some(statistics) = action["add"]["stats"].as_str() {
+            let statistics: Value = serde_json::from_str(statistics).unwrap_or_default();
+            record.rows_added += statistics["numRecords"].as_u64().unwrap_or_default();
+        }
+    }
+    record
+}
