@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float32Array, Int32Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Float32Array, Int32Array, RecordBatch,
+    StringArray,
 };
+use arrow::datatypes::{Float64Type, Int64Type};
 use didymium_engine::Limits;
 use didymium_store::{Declaration, Error, Input, InputFormat, Kind, LoadRequest, Store};
 use parquet::arrow::ArrowWriter;
@@ -145,6 +147,129 @@ async fn one_thing_said_twice_is_refused_with_both_rows() {
         "{told:?}"
     );
     assert!(told[0].ends_with("as row 2"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_swallows_no_rows() {
+    let rows: Vec<String> = (1..=9)
+        .map(|month| output_row("a", 2024, month, "1"))
+        .collect();
+    let csv = output_csv(&rows).replace("a,output,2024-03-01", "\"a,output,2024-03-01");
+    let told = faults(&csv).await;
+    assert_eq!(
+        told[0], "a.csv row 4: has a quote that is never closed",
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_cell_is_told_once() {
+    let told = faults(&output_csv(&[
+        output_row("a", 2024, 1, "1").replace("2024-01-01", "2024-1-1")
+    ]))
+    .await;
+    assert_eq!(
+        told,
+        ["a.csv row 2, column period_start: must be a day written YYYY-MM-DD, found '2024-1-1'"]
+    );
+}
+
+/// Bounds travel through the log's JSON, which gives a double back to within its last bit.
+#[tokio::test]
+async fn a_double_comes_back_bit_by_bit() {
+    let (_folder, store) = new_store().await;
+    let table = output_table(&store).await;
+    let values = [
+        966.564_312_317_195_5,
+        0.1 + 0.2,
+        1.0 / 3.0,
+        123_456_789.123_456_78,
+        5e-324,
+        1.797_693_134_862_315_7e308,
+    ];
+    for (month, value) in (1..).zip(values) {
+        load(
+            &table,
+            &output_csv(&[output_row("a", 2024, month, &format!("{value:?}"))]),
+        )
+        .await
+        .unwrap();
+    }
+    let server = TestServer::start(store, Limits::default()).await;
+    let answer = server
+        .query("SELECT value FROM output ORDER BY period_start")
+        .await
+        .unwrap();
+    let read: Vec<f64> = answer
+        .batches
+        .iter()
+        .flat_map(|batch| {
+            batch
+                .column(0)
+                .as_primitive::<Float64Type>()
+                .values()
+                .to_vec()
+        })
+        .collect();
+    assert_eq!(read, values);
+    let found = server
+        .text("SELECT count(*) AS n FROM output WHERE value = 966.5643123171955")
+        .await;
+    assert!(found.contains("| 1 |"), "{found}");
+}
+
+/// NULL comes last, so a file with one does not come before another whole file.
+#[tokio::test]
+async fn a_null_in_the_first_key_keeps_its_place() {
+    let (_folder, store) = new_store().await;
+    let plain = r#"
+        name = "plain"
+        kind = "plain"
+        description = "A table whose key may be NULL."
+        key = ["k"]
+        [[columns]]
+        name = "k"
+        type = "text"
+        description = "The key."
+        [[columns]]
+        name = "v"
+        type = "int"
+        description = "A value."
+    "#;
+    let table = store
+        .create_table(&Declaration::parse(plain).unwrap(), NOW_MS)
+        .await
+        .unwrap();
+    load(&table, "k,v\na,1\n,2\n").await.unwrap();
+    load(&table, "k,v\nb,3\nc,4\n").await.unwrap();
+    let server = TestServer::start(store, Limits::default()).await;
+    let answer = server
+        .query("SELECT v FROM plain ORDER BY k")
+        .await
+        .unwrap();
+    let read: Vec<i64> = answer
+        .batches
+        .iter()
+        .flat_map(|batch| {
+            batch
+                .column(0)
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec()
+        })
+        .collect();
+    assert_eq!(read, [1, 3, 4, 2]);
+}
+
+#[tokio::test]
+async fn an_interrupted_init_can_be_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("_didymium")).unwrap();
+    let store = Store::create(folder.path()).unwrap();
+    fs::create_dir_all(folder.path().join("output/_delta_log")).unwrap();
+    assert!(store.table_names().unwrap().is_empty());
+    output_table(&store).await;
+    assert_eq!(store.table_names().unwrap(), ["output"]);
 }
 
 #[tokio::test]

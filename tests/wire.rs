@@ -306,3 +306,48 @@ async fn every_parameter_has_a_value_and_every_value_a_parameter() {
         assert!(status.message().contains(word), "{sql}: {status}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_no_longer_served_than_others() {
+    let (_folder, server) = server(Limits {
+        timeout: Duration::from_secs(1),
+        ..Limits::default()
+    })
+    .await;
+    let request = QueryRequest {
+        sql: "SELECT * FROM generate_series(1, 1000000000000)".to_owned(),
+        ..QueryRequest::default()
+    };
+    let mut replies = server
+        .client
+        .clone()
+        .query(request)
+        .await
+        .unwrap()
+        .into_inner();
+    replies.message().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // What lies in buffers on the way still comes; then the error, and no summary.
+    let ended = loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_long_message_fits_into_the_headers() {
+    let (_folder, server) = server(Limits::default()).await;
+    let status = server
+        .query(&format!("SELECT '{}'::int", "é".repeat(50_000)))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let status = server
+        .query("SELECT * FROM information_schema.\"DF_SETTINGS\"")
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+}

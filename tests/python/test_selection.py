@@ -11,15 +11,19 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
+from grpc import StatusCode
 
 import harness
 from harness import Server
 from test_delta import counted, read_by_deltalake
 from test_growth import last_day
 from test_kill import HEADER
+from test_limits import assert_idle
 
 PERIOD = ["series", "period_start", "period_end"]
 SET_ASIDE = ["contradicted", "superseded", "withdrawn"]
@@ -247,6 +251,32 @@ def test_generated_rows(
     days = [date(2024, 1, 31), date(2024, 12, 30), date(2024, 12, 31), date(2025, 6, 15), date(2026, 3, 31), today()]
     assert_agrees(server, oracle, "prices", days)
     assert assert_conditions_stay_above(server, oracle, "prices", date(2025, 6, 15)) > 1
+
+
+def test_thousands_of_revisions_of_one_period_hold_nobody_up(
+    own_store: Path, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    """A day for each vintage, now and then a withdrawal: the query ends when it should, and others go on."""
+    file = tmp_path / "many.csv"
+    lines = [HEADER]
+    for number in range(10_000):
+        status, value = ("withdrawn", "") if number % 10 == 0 else ("final", number % 7)
+        lines.append(
+            f"m{number},Generated,made up,oxide,spot,USD,kg,,price,1959-01-01,1959-12-31,A,false,{value},,,USD/kg,oxide,,,"
+            f"{status},{date(1990, 1, 1) + timedelta(days=number)},day,S002,1,"
+        )
+    file.write_text("\n".join(lines) + "\n")
+    done = harness.run("load", "prices", file, "--store", own_store)
+    assert done.returncode == 0, done.stderr
+
+    server = serve(own_store)
+    for _ in range(psutil.cpu_count()):
+        try:
+            server.query("select count(*) from revisions('prices') where authority = 'Generated'", timeout_s=1)
+        except grpc.RpcError as error:
+            assert error.code() == StatusCode.DEADLINE_EXCEEDED
+    assert server.query("select count(*) from quotas", deadline_s=10).rows[0][0] > 0
+    assert_idle(server)
 
 
 def test_a_withdrawal_touches_its_own_source_from_its_own_day(

@@ -93,7 +93,7 @@ pub(crate) struct SqlArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     /// The statement
-    #[arg(short, long, value_name = "SQL", conflicts_with_all = ["file", "stdin"])]
+    #[arg(short, long, value_name = "SQL", allow_hyphen_values = true, conflicts_with_all = ["file", "stdin"])]
     pub(crate) command: Option<String>,
     /// A file that holds the statement
     #[arg(short, long, value_name = "FILE", conflicts_with = "stdin")]

@@ -46,6 +46,8 @@ struct Pins {
 /// The tables that a statement names.
 struct Names {
     tables: Vec<String>,
+    /// Those that it does not name but asks about.
+    listed: Vec<String>,
     /// Those of the schema `system`.
     system: Vec<String>,
 }
@@ -132,6 +134,7 @@ impl Engine {
         let mut system_tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
         let Names {
             tables: names,
+            listed,
             system,
         } = self.table_names(statement)?;
         for name in system {
@@ -144,6 +147,13 @@ impl Engine {
                 None => self.current(&name, pins, &mut opened).await?,
             };
             tables.insert(name, table);
+        }
+        for name in listed {
+            // A damaged table spoils no list.
+            match self.current(&name, pins, &mut opened).await {
+                Ok(table) => drop(tables.insert(name, table)),
+                Err(error) => tracing::warn!(table = name, %error, "left out of a list"),
+            }
         }
         let bytes: u64 = opened.values().map(|(_, snapshot)| snapshot.bytes()).sum();
         let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
@@ -264,7 +274,7 @@ impl Engine {
             .base
             .resolve_table_references(statement)
             .map_err(|error| Error::while_planning(&error))?;
-        let (mut names, mut system) = (Vec::new(), Vec::new());
+        let (mut names, mut listed, mut system) = (Vec::new(), Vec::new(), Vec::new());
         for reference in references {
             if self.is_table_function(&reference) {
                 continue;
@@ -290,21 +300,25 @@ impl Engine {
             match schema {
                 SCHEMA => names.push(table.to_string()),
                 // It would show the server's own settings.
-                "information_schema" if table.as_ref() == "df_settings" => return Err(unknown()),
+                "information_schema" if table.eq_ignore_ascii_case("df_settings") => {
+                    return Err(unknown());
+                }
                 "information_schema" => {
-                    names.extend(self.store.table_names()?);
+                    listed.extend(self.store.table_names()?);
                     system.extend(system::TABLES.map(str::to_owned));
                 }
                 SYSTEM => system.push(table.to_string()),
                 _ => return Err(unknown()),
             }
         }
-        for names in [&mut names, &mut system] {
+        listed.retain(|name| !names.contains(name));
+        for names in [&mut names, &mut listed, &mut system] {
             names.sort();
             names.dedup();
         }
         Ok(Names {
             tables: names,
+            listed,
             system,
         })
     }

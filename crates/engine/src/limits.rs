@@ -39,6 +39,9 @@ pub(crate) const CHAINED_OPERATORS: usize = 1024;
 /// Operators around any one place of a statement, all levels of parentheses together.
 pub(crate) const NESTED_OPERATORS: usize = 4096;
 
+/// UNION, INTERSECT and EXCEPT of one statement.
+pub(crate) const SET_OPERATORS: usize = 128;
+
 /// Items of one IN list.
 pub(crate) const IN_LIST_ITEMS: usize = 4096;
 

@@ -123,7 +123,8 @@ fn literal(value: &Value) -> Result<Expr> {
         Value::Text(value) => text(value),
         Value::Date(day) => cast(text(&day.to_string()), DataType::Date),
         Value::Decimal(number) => {
-            let digits = number.trim_start_matches('-');
+            let number = number.strip_prefix('+').unwrap_or(number);
+            let digits = number.strip_prefix('-').unwrap_or(number);
             let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
             let is_number = !whole.is_empty()
                 && whole

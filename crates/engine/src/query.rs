@@ -60,19 +60,20 @@ const WAITING_BATCHES: usize = 2;
 pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result<QueryResult> {
     let limit = engine.limits().timeout;
     let after = request.timeout.map_or(limit, |asked| asked.min(limit));
-    let deadline = Deadline {
-        at: Instant::now() + after,
-        after,
-    };
+    let at = Instant::now()
+        .checked_add(after)
+        .ok_or_else(|| Error::invalid("the timeout is too long"))?;
+    let deadline = Deadline { at, after };
     let (planned, is_planned) = tokio::sync::oneshot::channel();
     let (sender, rows) = mpsc::channel(WAITING_BATCHES);
     let on_threads = Arc::clone(engine);
     let running = engine.spawn(async move {
         let run = run(&on_threads, &request, planned, &sender);
-        let failure = match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(panic) => panicked(panic.as_ref()),
+        let failure = match timeout_at(deadline.at, AssertUnwindSafe(run).catch_unwind()).await {
+            // The reader knows the time as well; a slow one must not keep the query's memory.
+            Err(_) | Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(panic)) => panicked(panic.as_ref()),
         };
         // Where the client has gone, nobody needs to know.
         let _ = sender.send(Err(failure)).await;
@@ -119,6 +120,8 @@ impl QueryResult {
             return None;
         }
         let next = match timeout_at(self.deadline.at, self.rows.recv()).await {
+            // What is ready would come for ever to a reader that is slow.
+            Ok(_) if Instant::now() >= self.deadline.at => Some(Err(self.deadline.passed())),
             Ok(next) => next,
             Err(_) => Some(Err(self.deadline.passed())),
         };

@@ -47,10 +47,17 @@ pub(crate) struct Knowledge {
 impl Knowledge {
     /// A day that a statement may ask for.
     pub(crate) fn check(self, day: Day) -> Result<Day> {
-        if day > self.latest {
-            return Err(Error::invalid(format!(
-                "{day} lies in the future: what will be known then is not known yet"
-            )));
+        if day > self.day {
+            let message = match self.day < self.latest {
+                true => format!(
+                    "{day} lies beyond the request's published_as_of, {}",
+                    self.day
+                ),
+                false => {
+                    format!("{day} lies in the future: what will be known then is not known yet")
+                }
+            };
+            return Err(Error::invalid(message));
         }
         Ok(day)
     }
@@ -69,7 +76,7 @@ pub(crate) fn expand(
         state,
         knowledge,
         sources: Sources::new(),
-        defined: BTreeSet::new(),
+        defined: Vec::new(),
     };
     match query.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(expand.sources),
@@ -113,17 +120,23 @@ struct Expand<'a> {
     state: &'a SessionState,
     knowledge: Knowledge,
     sources: Sources,
-    defined: BTreeSet<String>,
+    /// The common tables of the queries around the current place.
+    defined: Vec<BTreeSet<String>>,
 }
 
 impl VisitorMut for Expand<'_> {
     type Break = Error;
 
-    /// A name that the statement itself defines is not ours.
+    /// A name that a query around a place defines is not ours there.
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.defined
-            .extend(tables.map(|table| table.alias.name.value.to_lowercase()));
+        let names = tables.map(|table| table.alias.name.value.to_lowercase());
+        self.defined.push(names.collect());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.defined.pop();
         ControlFlow::Continue(())
     }
 
@@ -137,7 +150,7 @@ impl VisitorMut for Expand<'_> {
         let relation = name.to_string().to_lowercase();
         let replaced = match args {
             Some(args) => self.relation(&relation, &args.args, alias.as_ref()),
-            None if self.defined.contains(&relation) => Ok(None),
+            None if self.defined.iter().any(|names| names.contains(&relation)) => Ok(None),
             None => self.view(&relation, alias.as_ref()),
         };
         match replaced {
@@ -248,13 +261,12 @@ impl Expand<'_> {
             expr: expr.clone(),
             alias: None,
         };
-        let value = self
-            .state
+        // What current_date means.
+        let mut state = self.state.clone();
+        state.mark_start_execution();
+        let value = state
             .create_logical_expr_from_sql_expr(with_alias, &empty)
-            .and_then(|value| {
-                self.state
-                    .create_physical_expr(cast(value, data_type), &empty)
-            })
+            .and_then(|value| state.create_physical_expr(cast(value, data_type), &empty))
             .and_then(|value| value.evaluate(&one_row()));
         match value.ok()? {
             ColumnarValue::Scalar(scalar) => Some(scalar),

@@ -43,8 +43,10 @@ async fn opened(store: &Store) -> Result<Opened> {
     let mut opened = Vec::new();
     for name in store.table_names()? {
         let table = store.table(&name)?;
-        let snapshot = table.snapshot().await?;
-        opened.push((table, snapshot));
+        match table.snapshot().await {
+            Ok(snapshot) => opened.push((table, snapshot)),
+            Err(error) => tracing::warn!(table = name, %error, "left out of a list"),
+        }
     }
     Ok(opened)
 }

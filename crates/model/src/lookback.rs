@@ -96,7 +96,12 @@ impl Lookback {
             Some(Ordering::Equal) => return Err(Misplaced::Duplicate(period)),
             Some(Ordering::Greater) => return Err(Misplaced::OutOfOrder(period)),
         }
-        self.forget_before(start.earlier(self.interval).or_month_end());
+        // By days alone: at a month's end a later day may need an earlier time of one base day.
+        let earliest = start.earlier(self.interval).or_month_end();
+        self.forget_before(Place {
+            nanosecond: 0,
+            ..earliest
+        });
         let base = self.base(span);
         self.recent.push_back(Observed { span, value });
         Ok(match base {

@@ -1,6 +1,7 @@
 //! Which of several statements about one period counts on a given day.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use crate::{Day, Status};
 
@@ -36,18 +37,26 @@ pub struct Revision {
 #[derive(Debug)]
 pub struct Vintages<'a> {
     statements: &'a [Statement<'a>],
-    /// Who took something back, and when. Nearly always empty.
-    withdrawals: Vec<(&'a str, Day)>,
+    /// The days on which each source took something back, in order. Nearly always empty.
+    withdrawals: HashMap<&'a str, Vec<Day>>,
 }
 
 impl<'a> Vintages<'a> {
     /// The statements about one period.
     pub fn of(statements: &'a [Statement<'a>]) -> Self {
-        let withdrawals = statements
+        let mut withdrawals: HashMap<&str, Vec<Day>> = HashMap::new();
+        for said in statements
             .iter()
-            .filter(|statement| statement.status == Status::Withdrawn)
-            .map(|statement| (statement.source, statement.published_on))
-            .collect();
+            .filter(|said| said.status == Status::Withdrawn)
+        {
+            withdrawals
+                .entry(said.source)
+                .or_default()
+                .push(said.published_on);
+        }
+        withdrawals
+            .values_mut()
+            .for_each(|days| days.sort_unstable());
         Self {
             statements,
             withdrawals,
@@ -60,7 +69,11 @@ impl<'a> Vintages<'a> {
     /// before a rounded one, then the best source, then the newest, then the first by source and
     /// number.
     pub fn choose(&self, day: Day) -> Option<usize> {
-        (0..self.statements.len())
+        self.preferred(0..self.statements.len(), day)
+    }
+
+    fn preferred(&self, places: impl Iterator<Item = usize>, day: Day) -> Option<usize> {
+        places
             .filter(|place| self.counts(*place, day))
             .min_by_key(|place| preference(&self.statements[*place]))
     }
@@ -69,20 +82,22 @@ impl<'a> Vintages<'a> {
     ///
     /// A reprint of the same value, by whatever source, is no revision; nor is the first value.
     pub fn revisions(&self, until: Day) -> Vec<Revision> {
-        let mut days: Vec<Day> = self
-            .statements
-            .iter()
-            .map(|said| said.published_on)
-            .collect();
-        days.retain(|day| *day <= until);
-        days.sort_unstable();
-        days.dedup();
+        let mut by_day: Vec<usize> = (0..self.statements.len()).collect();
+        by_day.retain(|place| self.statements[*place].published_on <= until);
+        by_day.sort_by_key(|place| self.statements[*place].published_on);
+        let same_day = |a: &usize, b: &usize| {
+            self.statements[*a].published_on == self.statements[*b].published_on
+        };
         let mut revisions = Vec::new();
         let mut before: Option<usize> = None;
-        for changed_on in days {
-            let Some(to) = self.choose(changed_on) else {
-                continue;
+        for new in by_day.chunk_by(same_day) {
+            let changed_on = self.statements[new[0]].published_on;
+            // What counted goes on to count unless it was taken back; then all are asked again.
+            let to = match before {
+                Some(before) if !self.counts(before, changed_on) => self.choose(changed_on),
+                before => self.preferred(before.into_iter().chain(new.iter().copied()), changed_on),
             };
+            let Some(to) = to else { continue };
             if let Some(from) = before
                 && self.statements[from].value != self.statements[to].value
             {
@@ -129,10 +144,11 @@ impl<'a> Vintages<'a> {
     /// Whether a statement is public by `day` and its source has not taken it back by then.
     fn is_live(&self, place: usize, day: Day) -> bool {
         let said = &self.statements[place];
-        let taken_back = |(source, on): &(&str, Day)| {
-            *source == said.source && (said.published_on..=day).contains(on)
+        let taken_back = || {
+            let days = self.withdrawals.get(said.source)?;
+            days.get(days.partition_point(|on| *on < said.published_on))
         };
-        said.published_on <= day && !self.withdrawals.iter().any(taken_back)
+        said.published_on <= day && taken_back().is_none_or(|on| *on > day)
     }
 }
 

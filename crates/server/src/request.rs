@@ -24,10 +24,14 @@ pub(crate) fn query_request(
         let value = parameter(&format!("${name}"), value)?;
         Ok((name, value))
     });
-    let committed_as_of_ms = request.committed_as_of.map(|time| {
-        time.seconds
+    let committed_as_of_ms = request.committed_as_of.map(|time| match time.nanos {
+        0..1_000_000_000 => Ok(time
+            .seconds
             .saturating_mul(1000)
-            .saturating_add(i64::from(time.nanos) / 1_000_000)
+            .saturating_add(i64::from(time.nanos) / 1_000_000)),
+        _ => Err(Status::invalid_argument(
+            "committed_as_of: nanos must lie from 0 to 999,999,999",
+        )),
     });
     Ok(didymium_engine::QueryRequest {
         sql: request.sql,
@@ -40,7 +44,7 @@ pub(crate) fn query_request(
             .published_as_of
             .map(|date| day("published_as_of", date))
             .transpose()?,
-        committed_as_of_ms,
+        committed_as_of_ms: committed_as_of_ms.transpose()?,
     })
 }
 

@@ -25,7 +25,17 @@ pub(crate) fn status(error: &Error, query_id: &str) -> Status {
             format!("internal error; the server's log has the details of query {query_id}");
         return Status::with_error_details(code, message, details);
     }
-    Status::with_error_details(code, error.to_string(), details)
+    Status::with_error_details(code, shortened(error.to_string()), details)
+}
+
+/// Headers hold 16 KiB, and a message stands in them twice, escaped.
+fn shortened(mut message: String) -> String {
+    const LONGEST: usize = 1000;
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 fn code(kind: ErrorKind) -> (Code, &'static str) {

@@ -40,15 +40,23 @@ pub(crate) struct FileStatistics {
 }
 
 impl FileStatistics {
-    /// In the engine's form: exact where the log says something, absent elsewhere.
-    pub(crate) fn in_schema(&self, schema: &Schema) -> Statistics {
+    /// In the engine's form. Bounds are exact, so that they may prune and stand for a value, only in
+    /// files of our own writer: others cut texts and leave NaN out. Those of doubles never are: JSON
+    /// gives a number back to within its last bit.
+    pub(crate) fn in_schema(&self, schema: &Schema, is_ours: bool) -> Statistics {
         let columns = schema.fields().iter().map(|field| {
             let name = field.name();
             let bound = |values: &Map<String, Value>| {
                 let scalar = values
                     .get(name)
                     .and_then(|value| scalar(value, field.data_type()));
-                scalar.map_or(Precision::Absent, Precision::Exact)
+                match scalar {
+                    None => Precision::Absent,
+                    Some(scalar) if is_ours && !field.data_type().is_floating() => {
+                        Precision::Exact(scalar)
+                    }
+                    Some(scalar) => Precision::Inexact(scalar),
+                }
             };
             let nulls = self.null_count.get(name).and_then(Value::as_u64);
             ColumnStatistics {

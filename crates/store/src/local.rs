@@ -134,7 +134,11 @@ impl ObjectStore for DurableLocalStore {
 }
 
 /// Writes a whole file; with `create`, fails where the name is taken.
-fn write_durably(file: &FilePath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
+pub(crate) fn write_durably(
+    file: &FilePath,
+    payload: &PutPayload,
+    create: bool,
+) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(FilePath::new("/"));
     fs::create_dir_all(folder)?;
     let staged = staging_name(file);

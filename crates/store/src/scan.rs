@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{TimeZone, Utc};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PrunableStatistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
@@ -209,10 +210,14 @@ fn bounds(file: &DataFile, column: Option<usize>) -> Option<(ScalarValue, Scalar
     ))
 }
 
-/// Whether every row of one file comes before every row of another.
+/// Whether every row of one file comes before every row of another. NULL comes last and has no bound.
 fn precedes(a: &DataFile, b: &DataFile, column: Option<usize>) -> bool {
+    let Some(place) = column else { return false };
+    let nulls = &a.statistics.column_statistics[place].null_count;
     match (bounds(a, column), bounds(b, column)) {
-        (Some((_, highest)), Some((lowest, _))) => highest < lowest,
+        (Some((_, highest)), Some((lowest, _))) => {
+            *nulls == Precision::Exact(0) && highest < lowest
+        }
         _ => false,
     }
 }

@@ -111,14 +111,18 @@ impl Snapshot {
                 ))
             })?;
             let sorted_by = add.tags.unwrap_or_default().remove(SORTED_TAG).flatten();
+            let sorted_by: Vec<String> = sorted_by
+                .map(|columns| columns.split(',').map(str::to_owned).collect())
+                .unwrap_or_default();
+            let statistics = statistics
+                .unwrap_or_default()
+                .in_schema(&schema, !sorted_by.is_empty());
             files.push(DataFile {
                 path: add.path,
                 bytes: add.size as u64,
                 modified_ms: add.modification_time,
-                statistics: Arc::new(statistics.unwrap_or_default().in_schema(&schema)),
-                sorted_by: sorted_by
-                    .map(|columns| columns.split(',').map(str::to_owned).collect())
-                    .unwrap_or_default(),
+                statistics: Arc::new(statistics),
+                sorted_by,
             });
         }
         Ok(Self {
@@ -157,7 +161,12 @@ fn refuse_unsupported(table: &str, delta: &EagerSnapshot) -> Result<()> {
         .get("delta.columnMapping.mode")
         .filter(|mode| mode.as_str() != "none")
         .map(|_| "columnMapping".to_owned());
-    match unknown.or(column_mapping) {
+    let partitioned = delta
+        .metadata()
+        .partition_columns()
+        .first()
+        .map(|_| "partitioning".to_owned());
+    match unknown.or(column_mapping).or(partitioned) {
         None => Ok(()),
         Some(feature) => Err(Error::Precondition(format!(
             "table {table} uses Delta's {feature}, which is not supported; rewrite it without that feature"

@@ -11,7 +11,7 @@ use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::commit::{Commit, Outcome};
-use crate::local::DurableLocalStore;
+use crate::local::{DurableLocalStore, write_durably};
 use crate::table::{Table, create_actions};
 use crate::{Declaration, Error, Result};
 
@@ -44,7 +44,10 @@ impl Store {
             return Self::open(root);
         }
         let occupied = match fs::read_dir(root) {
-            Ok(mut entries) => entries.next().is_some(),
+            // Ours is there already where the marker was about to be written.
+            Ok(mut entries) => {
+                entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != "_didymium"))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
             Err(error) => return Err(not_readable(root, &error)),
         };
@@ -55,8 +58,7 @@ impl Store {
             )));
         }
         let marker = root.join(MARKER);
-        let made = fs::create_dir_all(marker.parent().unwrap_or(root))
-            .and_then(|()| fs::write(&marker, FORMAT));
+        let made = write_durably(&marker, &FORMAT.into(), false);
         made.map_err(|error| {
             Error::Unavailable(format!(
                 "the folder {} can't be made: {error}",
@@ -89,6 +91,15 @@ impl Store {
         let root = root
             .canonicalize()
             .map_err(|error| not_readable(root, &error))?;
+        if root
+            .to_str()
+            .is_none_or(|root| root.contains(['%', '\\', '#', '?', '\t', '\n']))
+        {
+            return Err(Error::Precondition(format!(
+                "the folder {} has a character in its path that a table's address can't hold: choose another",
+                root.display()
+            )));
+        }
         let objects = DurableLocalStore::in_folder(&root).map_err(|error| {
             Error::Unavailable(format!(
                 "the store {} can't be read: {error}",
@@ -120,7 +131,7 @@ impl Store {
         let entries = fs::read_dir(&self.root).map_err(|error| not_readable(&self.root, &error))?;
         let mut names: Vec<String> = entries
             .filter_map(Result::ok)
-            .filter(|entry| entry.path().join("_delta_log").is_dir())
+            .filter(|entry| has_log(&entry.path()))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort();
@@ -192,6 +203,19 @@ impl Store {
     }
 }
 
+/// Whether a folder holds a table: its log has an entry. One whose making was interrupted has none.
+fn has_log(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder.join("_delta_log"))
+        .into_iter()
+        .flatten();
+    entries.filter_map(Result::ok).any(|entry| {
+        let name = entry.file_name();
+        let name = Path::new(&name);
+        name.extension()
+            .is_some_and(|extension| extension == "json" || extension == "parquet")
+    })
+}
+
 /// The known names that a typing mistake may have meant, at most three.
 fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let mut scored: Vec<(f64, &String)> = known
@@ -208,8 +232,6 @@ fn nearest(name: &str, known: &[String]) -> Vec<String> {
 }
 
 fn not_readable(folder: &Path, error: &std::io::Error) -> Error {
-    Error::Unavailable(format!(
-        "the folder {} can't be read: {error}",
-        folder.display()
-    ))
+    tracing::error!(folder = %folder.display(), %error, "the folder can't be read");
+    Error::Unavailable(format!("the store's folder can't be read: {error}"))
 }

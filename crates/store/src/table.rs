@@ -260,14 +260,21 @@ impl Table {
         self.get(file).await.map(|_| ())
     }
 
+    /// A log that is not there or does not answer may come back; one that answers and makes no sense is
+    /// damaged. The details name files of this machine and are for the log of the program.
     fn unreadable(&self, error: DeltaTableError) -> Error {
-        match error {
-            DeltaTableError::ObjectStore { .. } => Error::from_delta(&self.name, error),
-            error => Error::Corrupt(format!(
-                "table {}: its log can't be read: {error}",
-                self.name
-            )),
+        tracing::error!(table = self.name, %error, "the table's log can't be read");
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<object_store::Error>() || error.is::<std::io::Error>() {
+                return Error::Unavailable(format!(
+                    "table {}: its log can't be read now",
+                    self.name
+                ));
+            }
+            cause = error.source();
         }
+        Error::Corrupt(format!("table {}: its log is damaged", self.name))
     }
 }
 

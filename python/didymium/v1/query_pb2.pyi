@@ -56,7 +56,9 @@ class QueryRequest(_message.Message):
     COMMITTED_AS_OF_FIELD_NUMBER: _builtins.int
     QUERY_ID_FIELD_NUMBER: _builtins.int
     sql: _builtins.str
-    """The text of one SELECT statement, at most 256 KiB."""
+    """The text of one SELECT statement, at most 256 KiB; the whole request holds at
+    most 1 MiB.
+    """
     query_id: _builtins.str
     """Names the query, for Cancel and for the server's log: 1 to 64 letters, digits,
     '-', '_' or '.'. ALREADY_EXISTS while a query of this id is running. Absent: the
@@ -83,7 +85,8 @@ class QueryRequest(_message.Message):
     def published_as_of(self) -> Global___Date:
         """The day up to which the statement knows what was published: a bare table
         name gives the figures as they were known on that day. Absent: everything
-        that is known. A day in the future is INVALID_ARGUMENT.
+        that is known. A day in the future is INVALID_ARGUMENT, and so is as_of with a
+        day beyond this one. all_vintages gives every row all the same.
         """
 
     @_builtins.property

@@ -60,10 +60,20 @@ fn one_statement_at_a_time() {
 
 #[test]
 fn what_the_planner_would_ignore_is_refused() {
-    assert_eq!(
-        kind("SELECT * FROM t TABLESAMPLE BERNOULLI (50)"),
-        Some(ErrorKind::Unsupported)
-    );
+    for sql in [
+        "SELECT * FROM t TABLESAMPLE BERNOULLI (50)",
+        "SELECT * FROM (SELECT 1) AS t TABLESAMPLE BERNOULLI (50)",
+        "SELECT * FROM t PREWHERE a = 1",
+        "SELECT * FROM t FOR UPDATE",
+        "SELECT * FROM t SETTINGS a = 1",
+        "SELECT * FROM t FORMAT csv",
+        "SELECT * FROM t WITH (NOLOCK)",
+        "SELECT a FROM t GROUP BY a WITH TOTALS",
+        "SELECT a FROM t SORT BY a",
+    ] {
+        assert_eq!(kind(sql), Some(ErrorKind::Unsupported), "{sql}");
+    }
+    assert_eq!(kind("SELECT FROM t"), Some(ErrorKind::InvalidInput));
 }
 
 #[test]
@@ -82,6 +92,10 @@ fn deep_statements_are_refused_before_they_are_parsed() {
         format!("SELECT {}1", "- ".repeat(20_000)),
         format!("SELECT {}true", "NOT ".repeat(20_000)),
         format!("SELECT 1{}", " IS NULL".repeat(20_000)),
+        format!("SELECT now(){}", " AT TIME ZONE 'UTC'".repeat(13_000)),
+        format!("SELECT 1{}", " NOTNULL".repeat(20_000)),
+        vec!["SELECT 1,2"; 11_000].join(" UNION ALL "),
+        vec!["SELECT 1,2"; 3_000].join(" INTERSECT "),
         format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
         vec!["SELECT 1"; 2_000].join(" UNION ALL "),
         format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 100_000].join(",")),

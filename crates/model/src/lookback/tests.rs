@@ -117,6 +117,22 @@ fn a_day_that_the_base_month_lacks_has_no_base() {
 }
 
 #[test]
+fn a_times_base_at_a_months_end_is_not_forgotten_too_early() {
+    let at = |text: &str, hour: i64| {
+        Period::from(Moment {
+            day: day(text),
+            nanosecond: hour * 3_600_000_000_000,
+        })
+    };
+    let rows = [
+        (at("2025-02-28", 10), Some(1.0)),
+        (at("2025-03-28", 12), Some(2.0)),
+        (at("2025-03-31", 10), Some(3.0)),
+    ];
+    assert_eq!(run(Interval::Months(1), &rows)[2], Base::Value(1.0));
+}
+
+#[test]
 fn weeks_count_days() {
     let rows = [
         (span("2024-02-23", "2024-02-29"), Some(1.0)),

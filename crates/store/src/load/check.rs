@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type};
 use didymium_model::{Day, Frequency, Status};
 
-use super::csv::file_columns;
+use super::csv::{file_columns, shortened};
 use super::prepare::Parsed;
 use crate::standard_columns::PRECISIONS;
 use crate::{ColumnDeclaration, ColumnType, Declaration, Fault, Faults, Measure, TableKind};
@@ -34,6 +34,9 @@ pub(super) fn check(
             });
         };
         for column in &columns {
+            if parsed.broken.contains(&(row, column.name.clone())) {
+                continue;
+            }
             check_cell(column, &rows, row, &mut broken);
         }
         if declaration.kind == TableKind::Series {
@@ -51,7 +54,8 @@ fn check_cell(
     broken: &mut impl FnMut(&str, String),
 ) {
     let name = column.name.as_str();
-    if rows.is_null(name, row) {
+    let is_empty = rows.is_null(name, row) || rows.text(name, row) == Some("");
+    if is_empty {
         if !column.nullable {
             broken(name, "must not be empty".to_owned());
         }
@@ -243,6 +247,7 @@ impl<'a> Rows<'a> {
 
     fn shown(&self, name: &str, row: usize) -> Option<String> {
         let column = self.valid(name, row)?;
-        arrow::util::display::array_value_to_string(column, row).ok()
+        let value = arrow::util::display::array_value_to_string(column, row).ok()?;
+        Some(shortened(&value))
     }
 }

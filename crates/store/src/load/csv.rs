@@ -1,5 +1,6 @@
 //! Rows out of a CSV file.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -25,6 +26,7 @@ pub(super) fn parse(
         .bytes
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(&input.bytes);
+    refuse_open_quote(content, input, faults);
     let mut reader = ::csv::ReaderBuilder::new()
         .flexible(true)
         .from_reader(content);
@@ -38,6 +40,7 @@ pub(super) fn parse(
         .collect();
     let width = reader.headers().map_or(0, |headers| headers.len());
     let mut row_numbers = Vec::new();
+    let mut broken = HashSet::new();
     let mut record = ::csv::StringRecord::new();
     loop {
         let line = reader.position().line();
@@ -82,6 +85,7 @@ pub(super) fn parse(
                     row,
                     ..fault(&column.name, rule, cell)
                 });
+                broken.insert((row_numbers.len(), column.name.clone()));
             }
         }
         row_numbers.push(row);
@@ -93,7 +97,33 @@ pub(super) fn parse(
         .map(|column| Field::new(&column.name, column.kind.arrow(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let rows = RecordBatch::try_new(schema, arrays).map_err(internal)?;
-    Ok(Some(Parsed { rows, row_numbers }))
+    Ok(Some(Parsed {
+        rows,
+        row_numbers,
+        broken,
+    }))
+}
+
+/// A quote that is never closed would swallow the rows after it, and the parser would not say so.
+fn refuse_open_quote(content: &[u8], input: &Input, faults: &mut Faults) {
+    let (mut open_since, mut line) = (None, 1);
+    for byte in content {
+        match byte {
+            b'"' if open_since.is_some() => open_since = None,
+            b'"' => open_since = Some(line),
+            b'\n' => line += 1,
+            _ => {}
+        }
+    }
+    if let Some(row) = open_since {
+        faults.add(Fault {
+            file: input.name.clone(),
+            row,
+            column: String::new(),
+            rule: "has a quote that is never closed".to_owned(),
+            value: None,
+        });
+    }
 }
 
 /// The columns that a file brings: all but the series, which is derived.
@@ -158,7 +188,7 @@ fn reason(error: &::csv::Error) -> String {
     }
 }
 
-fn shortened(cell: &str) -> String {
+pub(super) fn shortened(cell: &str) -> String {
     const LONGEST: usize = 80;
     match cell.char_indices().nth(LONGEST) {
         None => cell.to_owned(),

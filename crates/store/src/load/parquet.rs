@@ -1,5 +1,6 @@
 //! Rows out of a Parquet file.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
@@ -67,7 +68,11 @@ pub(super) fn parse(
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let rows = RecordBatch::try_new(schema, arrays).map_err(internal)?;
     let row_numbers = (1..=rows.num_rows() as u64).collect();
-    Ok(Some(Parsed { rows, row_numbers }))
+    Ok(Some(Parsed {
+        rows,
+        row_numbers,
+        broken: HashSet::new(),
+    }))
 }
 
 /// Some columns of a file of ours, in the order asked for.
@@ -116,8 +121,19 @@ fn convert(column: &ColumnDeclaration, array: &ArrayRef) -> Result<ArrayRef, Str
         safe: false,
         ..CastOptions::default()
     };
-    let array = cast_with_options(array, &column.kind.arrow(), &strict)
+    let converted = cast_with_options(array, &column.kind.arrow(), &strict)
         .map_err(|error| format!("{}: {error}", column.kind.expectation()))?;
+    // Large whole numbers have no double, and a time of day no day.
+    if given.is_integer() || *given == DataType::Date64 {
+        let back = cast_with_options(&converted, array.data_type(), &strict);
+        if back.is_ok_and(|back| back.to_data() != array.to_data()) {
+            return Err(format!(
+                "{}: a {given} loses something on the way",
+                column.kind.expectation()
+            ));
+        }
+    }
+    let array = converted;
     Ok(if column.kind == ColumnType::Double {
         without_minus_zero(&array)
     } else {

@@ -1,5 +1,6 @@
 //! From files to rows that may be written: parsed, checked, named and sorted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
@@ -27,6 +28,8 @@ pub(super) struct Prepared {
 pub(super) struct Parsed {
     pub(super) rows: RecordBatch,
     pub(super) row_numbers: Vec<u64>,
+    /// Cells, by place and column, whose fault has been told.
+    pub(super) broken: HashSet<(usize, String)>,
 }
 
 impl Prepared {
