@@ -213,28 +213,40 @@ fn write_table(
     Ok(())
 }
 
-/// A file that gets its name only when it is complete.
+/// A file that gets its name only when it is complete. What is no regular file, such as a device or a
+/// pipe, is written to as it stands.
 struct PendingFile {
     pending: PathBuf,
     name: PathBuf,
+    is_special: bool,
 }
 
 impl PendingFile {
     fn create(name: &Path) -> Result<Self, Failure> {
+        // A link stays one: what it leads to is replaced.
+        let name = name.canonicalize().unwrap_or_else(|_| name.to_owned());
+        let is_special = name.metadata().is_ok_and(|there| !there.is_file());
         let mut pending = name.as_os_str().to_owned();
         pending.push(format!(".{}.part", std::process::id()));
         Ok(Self {
             pending: pending.into(),
-            name: name.to_owned(),
+            name,
+            is_special,
         })
     }
 
     fn handle(&self) -> Result<File, Failure> {
-        File::create(&self.pending)
-            .map_err(|error| Failure::own(format!("{}: {error}", self.name.display())))
+        let opened = match self.is_special {
+            true => File::options().write(true).open(&self.name),
+            false => File::create(&self.pending),
+        };
+        opened.map_err(|error| Failure::own(format!("{}: {error}", self.name.display())))
     }
 
     fn keep(self) -> Result<(), Failure> {
+        if self.is_special {
+            return Ok(());
+        }
         std::fs::rename(&self.pending, &self.name)
             .map_err(|error| Failure::own(format!("{}: {error}", self.name.display())))
     }
@@ -243,6 +255,8 @@ impl PendingFile {
 impl Drop for PendingFile {
     /// After a failure nothing stays behind; after success there is nothing to remove.
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.pending);
+        if !self.is_special {
+            let _ = std::fs::remove_file(&self.pending);
+        }
     }
 }

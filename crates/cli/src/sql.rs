@@ -1,7 +1,5 @@
 //! `didymium sql`: one query.
 
-use std::io::Read;
-
 use crate::args::SqlArgs;
 use crate::failure::Failure;
 use crate::output::write;
@@ -9,7 +7,7 @@ use crate::rows::{Question, Rows};
 
 /// Runs the statement and writes its rows.
 pub(crate) async fn run(args: SqlArgs) -> Result<(), Failure> {
-    let sql = statement(&args)?;
+    let sql = statement(&args).await?;
     let question = Question {
         sql,
         timeout: args.timeout,
@@ -19,7 +17,7 @@ pub(crate) async fn run(args: SqlArgs) -> Result<(), Failure> {
     write(rows, &args.output).await
 }
 
-fn statement(args: &SqlArgs) -> Result<String, Failure> {
+async fn statement(args: &SqlArgs) -> Result<String, Failure> {
     if let Some(command) = &args.command {
         return Ok(command.clone());
     }
@@ -27,7 +25,7 @@ fn statement(args: &SqlArgs) -> Result<String, Failure> {
         return std::fs::read_to_string(file)
             .map_err(|error| Failure::own(format!("{}: {error}", file.display())));
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+    // On a thread of its own, so that Ctrl-C is heard meanwhile.
+    let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await;
+    Ok(read.map_err(|error| Failure::own(error.to_string()))??)
 }

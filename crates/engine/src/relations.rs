@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{ColumnarValue, cast};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr as LogicalExpr, ExprSchemable as _, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query,
@@ -261,16 +262,27 @@ impl Expand<'_> {
             expr: expr.clone(),
             alias: None,
         };
+        let value = self
+            .state
+            .create_logical_expr_from_sql_expr(with_alias, &empty)
+            .ok()?;
+        // A number is no day, though it can be cast to one.
+        if data_type == DataType::Date32 && value.get_type(&empty).ok()?.is_numeric() {
+            return None;
+        }
         // What current_date means.
         let mut state = self.state.clone();
         state.mark_start_execution();
-        let value = state
-            .create_logical_expr_from_sql_expr(with_alias, &empty)
-            .and_then(|value| state.create_physical_expr(cast(value, data_type), &empty))
-            .and_then(|value| value.evaluate(&one_row()));
-        match value.ok()? {
-            ColumnarValue::Scalar(scalar) => Some(scalar),
-            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(empty.clone()))
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let value = simplifier.coerce(cast(value, data_type), &empty).ok()?;
+        match simplifier.simplify(value).ok()? {
+            LogicalExpr::Literal(value, _) => Some(value),
+            _ => None,
         }
     }
 }
@@ -384,11 +396,4 @@ fn alias_of(alias: Option<&TableAlias>, name: &str) -> Option<TableAlias> {
         at: None,
     };
     Some(alias.cloned().unwrap_or_else(own))
-}
-
-fn one_row() -> RecordBatch {
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let schema = Arc::new(Schema::empty());
-    RecordBatch::try_new_with_options(schema, Vec::new(), &options)
-        .expect("a batch without columns holds any number of rows")
 }

@@ -31,7 +31,7 @@ pub(crate) async fn table(store: &Store, name: &str) -> Result<Arc<dyn TableProv
             ));
         }
     };
-    let table = rows.and_then(|rows| Ok(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
+    let table = rows.and_then(|rows| MemTable::try_new(rows.schema(), vec![vec![rows]]));
     Ok(Arc::new(table?))
 }
 
