@@ -67,6 +67,18 @@ def test_the_demo_prints_the_headline_figures(tmp_path: Path) -> None:
         ["United States, mine output 2018", "2020-06-30", "18,000"],
         ["United States, mine output 2018", "2021-06-30", "14,000"],
     ]
+    holders = lines_of(done.stdout, "2024-09-01  ")
+    assert [row[1] for row in holders if row[-1] == "second batch by holder not published"] == [
+        "China Northern Rare Earth",
+        "China Rare Earth Group",
+        "China Rare Earth Group",
+        "China Rare Earth Group",
+    ]
+    counted = {(row[1], row[2]): row[5] for row in lines_of(done.stdout, ("MIIT  ", "MOFCOM  "))}
+    assert counted["smelting_separation", "2008"] == "1.2111"
+    assert counted["export", "2010"] == "1.1567"
+    revised = [row[:4] for row in lines_of(done.stdout, ("Australia  ", "Nigeria  "))]
+    assert revised == [["Australia", "2024", "13,000", "29,000"], ["Nigeria", "2024", "13,000", "1,500"]]
     assert "The server has stopped." in done.stdout
 
 
