@@ -144,7 +144,12 @@ impl From<&DataFusionError> for Error {
                 _ => ErrorKind::Unavailable,
             },
             DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
-            DataFusionError::IoError(_) => ErrorKind::Unavailable,
+            DataFusionError::IoError(cause) => match cause.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    ErrorKind::OverLimit
+                }
+                _ => ErrorKind::Unavailable,
+            },
             _ => ErrorKind::Internal,
         };
         Self::new(kind, text(root))

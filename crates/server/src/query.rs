@@ -23,9 +23,11 @@ use crate::running::{Place, Running};
 use crate::status::status;
 use crate::typed_rows::typed_rows;
 
-/// The most that [`execute`] gives in its one message.
+/// The most rows that [`execute`] gives in its one message.
 const EXECUTE_ROWS: usize = 1000;
-const EXECUTE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The longest message.
+const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The service over one engine.
 #[derive(Debug)]
@@ -170,9 +172,16 @@ impl Call {
         let to_status = |error| status(&error, &place.query_id);
         let result = engine.query(request).await.map_err(to_status)?;
         let mut encoder = IpcEncoder::new(result.schema()).map_err(to_status)?;
+        let header = header(&place.query_id, &result);
+        let schema = encoder.take();
+        if header.encoded_len().max(schema.len()) > MESSAGE_BYTES {
+            return Err(Status::out_of_range(
+                "the names of the columns fill more than a message: give them shorter aliases",
+            ));
+        }
         let first = vec![
-            reply(Payload::Header(header(&place.query_id, &result))),
-            reply(Payload::ArrowIpc(encoder.take())),
+            reply(Payload::Header(header)),
+            reply(Payload::ArrowIpc(schema)),
         ];
         let sending = Sending {
             place,
@@ -257,9 +266,9 @@ async fn execute(call: Call) -> Result<ExecuteResponse, Status> {
         summary: Some(summary(rows.len() as u64, arrived.elapsed(), &result)),
         rows,
     };
-    if response.encoded_len() > EXECUTE_BYTES {
+    if response.encoded_len() > MESSAGE_BYTES {
         return Err(Status::out_of_range(format!(
-            "the result has more than {EXECUTE_BYTES} bytes: use Query, which streams them"
+            "the result has more than {MESSAGE_BYTES} bytes: use Query, which streams them"
         )));
     }
     Ok(response)

@@ -9,8 +9,8 @@ use didymium_api::DESCRIPTOR_SET;
 use didymium_api::v1::catalog_service_server::CatalogServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
 use didymium_engine::Engine;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use futures::{Stream, stream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server as Transport;
 
@@ -25,6 +25,9 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How long running queries may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long the server waits when it can take no connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long those that were stopped then have to hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -125,13 +128,12 @@ impl Server {
         };
         let served = Transport::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
-            .tcp_nodelay(true)
             .add_service(queries)
             .add_service(catalog)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), shutdown);
+            .serve_with_incoming_shutdown(connections(self.listener), shutdown);
         // The transport waits for every connection, a silent one too; the drain does not.
         let drained = async {
             stopping.cancelled().await;
@@ -145,4 +147,26 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Connections as they come. Where none can be taken, for want of file descriptors for example, the
+/// server waits instead of asking again at once.
+fn connections(
+    listener: TcpListener,
+) -> impl Stream<Item = Result<TcpStream, std::io::Error>> + Send + 'static {
+    stream::unfold(listener, |listener| async move {
+        loop {
+            match listener.accept().await {
+                Ok((connection, _)) => {
+                    // Answers are small and wait for nothing.
+                    let _ = connection.set_nodelay(true);
+                    return Some((Ok(connection), listener));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    })
 }

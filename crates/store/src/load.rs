@@ -6,6 +6,7 @@ mod parquet;
 mod prepare;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::row::Rows;
@@ -137,7 +138,10 @@ impl Table {
     ) -> Result<Loaded> {
         let rows = files.iter().map(|file| file.rows() as u64).sum();
         let load_id = commit.load_id.as_deref().unwrap_or_default();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(pause(attempt)).await;
+            }
             let (snapshot, delta) = self.refreshed().await?;
             let landed = delta
                 .transaction_version(self.log().as_ref(), application(load_id))
@@ -232,6 +236,12 @@ impl Table {
             .map(|batch| layout.keys_of(batch.columns()))
             .collect()
     }
+}
+
+/// How long a load waits after a lost race: longer each time, and not as long as its rivals.
+fn pause(attempt: usize) -> Duration {
+    let jitter = uuid::Uuid::new_v4().as_u128() % 20;
+    Duration::from_millis(attempt as u64 * (5 + jitter as u64))
 }
 
 /// Encodes the sorted rows into files that never part a series.
