@@ -34,62 +34,23 @@ pub(super) fn parse(
     let Some(places) = header(&columns, &mut reader, input, faults) else {
         return Ok(None);
     };
-    let mut builders: Vec<Builder> = columns
-        .iter()
-        .map(|column| Builder::new(column.kind))
-        .collect();
-    let width = reader.headers().map_or(0, |headers| headers.len());
-    let mut row_numbers = Vec::new();
-    let mut broken = HashSet::new();
-    let mut record = ::csv::StringRecord::new();
-    loop {
-        let line = reader.position().line();
-        let fault = |column: &str, rule: String, value: Option<&str>| Fault {
-            file: input.name.clone(),
-            row: line,
-            column: column.to_owned(),
-            rule,
-            value: value.map(shortened),
-        };
-        match reader.read_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => {}
-            Err(error) => {
-                faults.add(fault(
-                    "",
-                    format!("is not readable: {}", reason(&error)),
-                    None,
-                ));
-                if !matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) {
-                    break;
-                }
-                continue;
-            }
-        }
-        let row = record.position().map_or(line, |position| position.line());
-        if record.len() != width {
-            let rule = format!("has {} cells where the header has {width}", record.len());
-            faults.add(Fault {
-                row,
-                ..fault("", rule, None)
-            });
-            continue;
-        }
-        for ((column, place), builder) in columns.iter().zip(&places).zip(&mut builders) {
-            let cell = place
-                .and_then(|place| record.get(place))
-                .filter(|cell| !cell.is_empty());
-            if !builder.append(cell) {
-                let rule = column.kind.expectation().to_owned();
-                faults.add(Fault {
-                    row,
-                    ..fault(&column.name, rule, cell)
-                });
-                broken.insert((row_numbers.len(), column.name.clone()));
-            }
-        }
-        row_numbers.push(row);
-    }
+    let mut cells = Cells {
+        builders: columns
+            .iter()
+            .map(|column| Builder::new(column.kind))
+            .collect(),
+        columns: &columns,
+        places,
+        row_numbers: Vec::new(),
+        broken: HashSet::new(),
+    };
+    cells.read(&mut reader, input, faults);
+    let Cells {
+        mut builders,
+        row_numbers,
+        broken,
+        ..
+    } = cells;
     let arrays = builders.iter_mut().map(Builder::finish).collect();
     // NULL in a column that forbids it is the check's to tell.
     let fields = columns
@@ -102,6 +63,77 @@ pub(super) fn parse(
         row_numbers,
         broken,
     }))
+}
+
+/// The cells of a file on their way to columns.
+struct Cells<'a> {
+    columns: &'a [ColumnDeclaration],
+    /// Where each column stands in the file.
+    places: Vec<Option<usize>>,
+    builders: Vec<Builder>,
+    row_numbers: Vec<u64>,
+    broken: HashSet<(usize, String)>,
+}
+
+impl Cells<'_> {
+    fn read(&mut self, reader: &mut ::csv::Reader<&[u8]>, input: &Input, faults: &mut Faults) {
+        let mut fault = |row: u64, column: &str, rule: String, value: Option<&str>| {
+            faults.add(Fault {
+                file: input.name.clone(),
+                row,
+                column: column.to_owned(),
+                rule,
+                value: value.map(shortened),
+            });
+        };
+        let width = reader.headers().map_or(0, |headers| headers.len());
+        let mut record = ::csv::StringRecord::new();
+        loop {
+            let line = reader.position().line();
+            match reader.read_record(&mut record) {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(error) => {
+                    fault(
+                        line,
+                        "",
+                        format!("is not readable: {}", reason(&error)),
+                        None,
+                    );
+                    if !matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let row = record.position().map_or(line, |position| position.line());
+            if record.len() != width {
+                let rule = format!("has {} cells where the header has {width}", record.len());
+                fault(row, "", rule, None);
+                continue;
+            }
+            let columns = self
+                .columns
+                .iter()
+                .zip(&self.places)
+                .zip(&mut self.builders);
+            for ((column, place), builder) in columns {
+                let cell = place.and_then(|place| record.get(place));
+                let cell = cell.filter(|cell| !cell.is_empty());
+                if !builder.append(cell) {
+                    fault(
+                        row,
+                        &column.name,
+                        column.kind.expectation().to_owned(),
+                        cell,
+                    );
+                    self.broken
+                        .insert((self.row_numbers.len(), column.name.clone()));
+                }
+            }
+            self.row_numbers.push(row);
+        }
+    }
 }
 
 /// A quote that is never closed would swallow the rows after it, and the parser would not say so.
