@@ -28,7 +28,7 @@ pub(crate) fn tables() -> Vec<String> {
 
 /// The project's root folder.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("..")
 }
 
 pub(crate) fn declaration(table: &str) -> Declaration {

@@ -6,7 +6,8 @@ use std::{env, error, fs};
 const PROTOS: [&str; 2] = ["didymium/v1/catalog.proto", "didymium/v1/query.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked when it runs: clones share compiled build scripts, and the one that compiled it may be gone.
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     for file in PROTOS {
         println!("cargo::rerun-if-changed={}", root.join(file).display());
     }
