@@ -55,8 +55,6 @@ struct Names {
 /// A statement's tables, each in one version.
 type Opened = BTreeMap<String, (Arc<Table>, Arc<Snapshot>)>;
 
-const DAY_MS: i64 = 86_400_000;
-
 /// A statement's session, and the version of each of its tables.
 pub(crate) struct Planning {
     pub(crate) state: SessionState,
@@ -171,7 +169,7 @@ impl Engine {
     /// somewhere it is tomorrow already.
     fn pins(&self, request: &QueryRequest) -> Result<Pins> {
         let now_ms = (self.clock)();
-        let latest = Day::from_epoch(now_ms.div_euclid(DAY_MS) as i32 + 1);
+        let latest = Day::from_epoch(Day::at_ms(now_ms).days_from_epoch() + 1);
         let knowledge = Knowledge {
             day: latest,
             latest,

@@ -19,6 +19,12 @@ impl Day {
         Self(days)
     }
 
+    /// The day in UTC of a time in milliseconds since 1970.
+    pub const fn at_ms(ms: i64) -> Self {
+        const DAY_MS: i64 = 86_400_000;
+        Self(ms.div_euclid(DAY_MS) as i32)
+    }
+
     /// The day of a civil date; `None` where the calendar has no such day.
     pub fn from_ymd(year: i32, month: u32, day: u32) -> Option<Self> {
         NaiveDate::from_ymd_opt(year, month, day).map(Self::from_date)

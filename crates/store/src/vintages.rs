@@ -234,7 +234,12 @@ impl Reading {
         }
         let Some(batch) = self.input.next().await.transpose()? else {
             self.ended = true;
-            return self.pending.take().map(|rows| self.tell(&rows)).transpose();
+            // What is pending is one period.
+            let last = self
+                .pending
+                .take()
+                .map(|rows| self.tell(&rows, &[0, rows.num_rows()]));
+            return last.transpose();
         };
         let rows = match self.pending.take() {
             None => batch,
@@ -247,17 +252,15 @@ impl Reading {
         let pending = rows.slice(last, rows.num_rows() - last);
         self.memory.try_resize(pending.get_array_memory_size())?;
         self.pending = Some(pending);
-        self.tell(&rows.slice(0, last)).map(Some)
+        self.tell(&rows.slice(0, last), &starts).map(Some)
     }
 
-    fn tell(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let groups = Groups::of(rows)?;
+    /// What is told of whole periods; each lies between two neighbours in `bounds`.
+    fn tell(&self, rows: &RecordBatch, bounds: &[usize]) -> Result<RecordBatch> {
         let statements = statements(rows, &self.ranks)?;
-        let mut starts = groups.starts();
-        starts.push(rows.num_rows());
         let mut places: Vec<u32> = Vec::new();
         let mut changes: Vec<Revision> = Vec::new();
-        for group in starts.windows(2) {
+        for group in bounds.windows(2) {
             let (start, end) = (group[0], group[1]);
             let vintages = Vintages::of(&statements[start..end]);
             match self.view {

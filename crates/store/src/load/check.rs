@@ -9,8 +9,6 @@ use super::prepare::Parsed;
 use crate::standard_columns::PRECISIONS;
 use crate::{ColumnDeclaration, ColumnType, Declaration, Fault, Faults, Measure, TableKind};
 
-const DAY_MS: i64 = 86_400_000;
-
 /// Adds every broken rule to `faults`.
 pub(super) fn check(
     declaration: &Declaration,
@@ -188,7 +186,7 @@ fn check_statement(
     {
         broken("statement", "must be 1 or more".to_owned());
     }
-    let today = Day::from_epoch(now_ms.div_euclid(DAY_MS) as i32);
+    let today = Day::at_ms(now_ms);
     // Somewhere east of here it is tomorrow already.
     let latest = today.days_from_epoch() + 1;
     if rows
