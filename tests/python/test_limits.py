@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc import StatusCode
 
@@ -13,6 +14,12 @@ from harness import MIB, Server
 
 ENDLESS_COUNT = "select count(*) from generate_series(1, 1000000000000)"
 ENDLESS_ROWS = "select value from generate_series(1, 1000000000000)"
+
+#: Two joins that compare for hours: one of all pairs that finds nothing, one that finds too much.
+ENDLESS_PAIRS = """select count(*) from generate_series(1, 400000) a(x) join generate_series(1, 400000) b(y)
+    on a.x * 7 < b.y * 0 - 5"""
+ENDLESS_MATCHES = """select count(*) from (select x % 1 k, x from generate_series(1, 400000) a(x)) a
+    join (select y % 1 k, y from generate_series(1, 400000) b(y)) b on a.k = b.k"""
 
 #: How much longer than its limit a query may take: this is a dev build on a busy machine.
 SLACK_S = 5
@@ -57,6 +64,16 @@ def test_the_servers_own_limit_ends_a_query_that_sets_none(serve: Callable[..., 
         assert failure.code == StatusCode.DEADLINE_EXCEEDED, failure.message
         assert failure.seconds < 1 + SLACK_S
     server.assert_lives()
+
+
+@pytest.mark.parametrize("sql", [ENDLESS_PAIRS, ENDLESS_MATCHES], ids=["all pairs", "many matches"])
+def test_joins_leave_their_threads(server: Server, sql: str) -> None:
+    for _ in range(psutil.cpu_count()):  # as many as there are threads that run queries
+        failure = harness.failure(server.stub, sql, timeout_s=1)
+        assert failure.code == StatusCode.DEADLINE_EXCEEDED, failure.message
+        assert failure.seconds < 1 + SLACK_S
+    server.assert_lives()
+    assert_idle(server)
 
 
 @pytest.mark.parametrize("messages", [0, 3])

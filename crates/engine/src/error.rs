@@ -150,6 +150,14 @@ impl From<&DataFusionError> for Error {
                 }
                 _ => ErrorKind::Unavailable,
             },
+            // What an aggregate says of a type that it does not know.
+            DataFusionError::Internal(cause)
+                if ["not implemented", "not supported", "Uncomparable"]
+                    .iter()
+                    .any(|words| cause.contains(words)) =>
+            {
+                ErrorKind::Unsupported
+            }
             _ => ErrorKind::Internal,
         };
         Self::new(kind, text(root))

@@ -5,6 +5,8 @@
 //! of its own under a memory limit and a deadline. Its rows come as plain Arrow types, and
 //! [`IpcEncoder`] cuts them into messages for the wire.
 
+mod bounded;
+mod checked_sum;
 mod conform;
 mod encode;
 mod engine;
@@ -13,12 +15,14 @@ mod functions;
 mod guard;
 mod limits;
 mod objects;
+mod operators;
 mod parameters;
 mod qualify;
 mod query;
 mod relations;
 mod session;
 mod system;
+mod yielding;
 
 pub use encode::IpcEncoder;
 pub use engine::{Clock, Engine};

@@ -60,3 +60,15 @@ pub(crate) const SELECTED_COLUMNS: usize = 1024;
 /// Stack of a thread that plans and runs queries: enough for all of the above at once. Only what is
 /// used of it takes memory.
 pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of one value that a function makes.
+pub(crate) const VALUE_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of one value that a function makes of constants alone: it stands in every row of a batch.
+pub(crate) const CONSTANT_BYTES: u64 = 256 * 1024;
+
+/// Bytes of all values that a function makes for one batch.
+pub(crate) const FUNCTION_BATCH_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Centroids of an approximate percentile, for which memory is taken at once.
+pub(crate) const CENTROIDS: i64 = 10_000;

@@ -14,12 +14,16 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
 use didymium_store::Store;
 
-use crate::Limits;
+use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
+use crate::operators::Guard;
 use crate::system::SYSTEM;
+use crate::yielding::YieldingJoins;
+use crate::{Limits, bounded};
 
 /// The catalog and schema of tables that a statement names without either.
 pub(crate) const CATALOG: &str = "didymium";
@@ -70,9 +74,21 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     didymium_functions::register(&mut state)?;
+    guard(&mut state)?;
     Ok(state)
+}
+
+/// Replaces the functions and operators that give wrong numbers or take all memory.
+fn guard(state: &mut SessionState) -> Result<()> {
+    let functions: Vec<_> = state.scalar_functions().values().cloned().collect();
+    for function in functions.iter().filter_map(bounded::guarded) {
+        state.register_udf(function)?;
+    }
+    state.register_udaf(checked_sum())?;
+    state.register_function_rewrite(Arc::new(Guard))
 }
 
 /// Tables by name.

@@ -238,10 +238,12 @@ impl Table {
     }
 }
 
-/// How long a load waits after a lost race: longer each time, and not as long as its rivals.
+/// How long a load waits after a lost race: any time within a span that doubles, so that rivals part
+/// however long their commits take.
 fn pause(attempt: usize) -> Duration {
-    let jitter = uuid::Uuid::new_v4().as_u128() % 20;
-    Duration::from_millis(attempt as u64 * (5 + jitter as u64))
+    let span_ms = 10_u128 << attempt.min(7);
+    let wait_ms = uuid::Uuid::new_v4().as_u128() % span_ms;
+    Duration::from_millis(wait_ms as u64)
 }
 
 /// Encodes the sorted rows into files that never part a series.

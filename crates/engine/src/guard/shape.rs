@@ -119,7 +119,8 @@ impl Visitor for Shape {
             FunctionArguments::Subquery(_) => true,
             FunctionArguments::List(list) => !list.args.is_empty(),
         };
-        let name = function.name.to_string().to_lowercase();
+        let name = function.name.0.last().and_then(|part| part.as_ident());
+        let name = name.map_or_else(String::new, |name| name.value.to_lowercase());
         if !has_arguments && ["first_value", "last_value", "nth_value"].contains(&name.as_str()) {
             return ControlFlow::Break(Error::invalid(format!("{name} needs an argument")));
         }
