@@ -7,7 +7,7 @@ use datafusion::logical_expr::Documentation;
 pub struct FunctionDoc {
     /// The name in SQL.
     pub name: String,
-    /// `window`, `scalar` or `relation`.
+    /// `window`, `aggregate`, `scalar`, `table` or `relation`.
     pub kind: &'static str,
     /// How it is called.
     pub syntax: String,
@@ -22,18 +22,24 @@ pub struct FunctionDoc {
 /// Every function and relation of Didymium's own.
 pub fn functions() -> Vec<FunctionDoc> {
     let windows = didymium_functions::window_functions();
+    let aggregates = didymium_functions::aggregate_functions();
     let scalars = didymium_functions::scalar_functions();
     let windows = windows
         .iter()
         .map(|f| (f.name(), "window", f.documentation()));
+    let aggregates = aggregates
+        .iter()
+        .map(|f| (f.name(), "aggregate", f.documentation()));
     let scalars = scalars
         .iter()
         .map(|f| (f.name(), "scalar", f.documentation()));
-    let documented = windows
-        .chain(scalars)
-        .filter_map(|(name, kind, documentation)| {
-            documentation.map(|documentation| function(name, kind, documentation))
-        });
+    let documented =
+        windows
+            .chain(aggregates)
+            .chain(scalars)
+            .filter_map(|(name, kind, documentation)| {
+                documentation.map(|documentation| function(name, kind, documentation))
+            });
     documented.chain(RELATIONS.iter().map(relation)).collect()
 }
 

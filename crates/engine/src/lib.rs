@@ -16,6 +16,7 @@ mod guard;
 mod limits;
 mod objects;
 mod operators;
+mod options;
 mod parameters;
 mod qualify;
 mod query;

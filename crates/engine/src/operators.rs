@@ -81,7 +81,7 @@ impl FunctionRewrite for Guard {
     }
 }
 
-/// Refuses aggregates that take memory without asking, or wrap round.
+/// Refuses aggregates that take memory without asking, wrap round, or call an argument a bug.
 fn check_aggregate(function: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
     let sizes = match function {
         "approx_percentile_cont" => args.get(2..),
@@ -99,6 +99,15 @@ fn check_aggregate(function: &str, args: &[Expr], schema: &DFSchema) -> Result<(
         return plan_err!(
             "{function}: the number of centroids must be a constant of at most {CENTROIDS}"
         );
+    }
+    if function == "nth_value"
+        && let Some(Expr::Literal(place, _)) = args.get(1)
+        && matches!(
+            place.cast_to(&DataType::Int64),
+            Ok(ScalarValue::Int64(Some(0)))
+        )
+    {
+        return plan_err!("nth_value counts from 1, or from -1 at the end: there is no place 0");
     }
     let averages_durations = ["avg", "mean"].contains(&function)
         && args

@@ -1,11 +1,12 @@
-//! `growth`: growth on any earlier period.
+//! `growth` and `growth_reason`: growth on any earlier period, and why there is none.
 
 use std::sync::Arc;
 
 use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
-use crate::base_window::BaseWindow;
+use crate::base_growth::{Comparison, MATCHING_AND_SIGN, over_interval, start};
+use crate::period_window::Behaviour;
 
 /// The window function `growth(value, period, interval)`.
 pub(crate) fn growth() -> Arc<WindowUDF> {
@@ -23,21 +24,45 @@ pub(crate) fn growth() -> Arc<WindowUDF> {
          left out. See prior for how a base is found.",
     )
     .with_argument("interval", "A constant number of months, quarters, years, weeks or days.")
+    .with_argument(
+        "match => 'M'",
+        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
+         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
+    )
+    .with_argument(
+        "tolerance => INTERVAL '5 days'",
+        "For single dates with holes, such as trading days: the base is the newest date that is at \
+         most so much older than the date one interval earlier.",
+    )
+    .with_argument(
+        "signed => true",
+        "Growth relative to the base's size, so that a negative base has one too.",
+    )
     .with_sql_example(
         "SELECT period_start, value,\n       growth(value, period_start, period_end, INTERVAL '3 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS on_the_quarter\nFROM production",
     )
     .with_related_udf("yoy")
     .with_related_udf("prior")
     .build();
-    Arc::new(WindowUDF::new_from_impl(BaseWindow::new(
-        "growth",
-        None,
-        growth_on,
-        documentation,
-    )))
+    let growth = Behaviour::Rows(|call| start(call, None, Comparison::Growth));
+    Arc::new(over_interval("growth", growth, MATCHING_AND_SIGN, documentation).into())
 }
 
-/// Growth of a value that may be missing on a base that is known.
-pub(crate) fn growth_on(value: Option<f64>, base: f64) -> Option<f64> {
-    didymium_model::growth(value?, base)
+/// The window function `growth_reason(value, period, interval)`.
+pub(crate) fn growth_reason() -> Arc<WindowUDF> {
+    let documentation = Documentation::builder(
+        DOC_SECTION_ANALYTICAL,
+        "Why growth is NULL: value_missing, base_missing, period_length_differs (a period ends where the base \
+         would and starts elsewhere), base_null, base_zero (or so small that no number holds the \
+         growth), base_negative. NULL where there is a growth.",
+        "growth_reason(value, period_start [, period_end], interval)",
+    )
+    .with_argument("value, period, interval", "As growth takes them, with the same options.")
+    .with_sql_example(
+        "SELECT period_start, value,\n       growth_reason(value, period_start, period_end, INTERVAL '3 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS why_not\nFROM production",
+    )
+    .with_related_udf("growth")
+    .build();
+    let reason = Behaviour::Rows(|call| start(call, None, Comparison::Reason));
+    Arc::new(over_interval("growth_reason", reason, MATCHING_AND_SIGN, documentation).into())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
-use crate::base_window::BaseWindow;
+use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::period_window::Behaviour;
 
 /// The window function `prior(value, period, interval)`.
 pub(crate) fn prior() -> Arc<WindowUDF> {
@@ -24,14 +25,20 @@ pub(crate) fn prior() -> Arc<WindowUDF> {
          or else, from a month's end, the end of the earlier month.",
     )
     .with_argument("interval", "A constant number of months, quarters, years, weeks or days.")
+    .with_argument(
+        "match => 'M'",
+        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
+         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
+    )
+    .with_argument(
+        "tolerance => INTERVAL '5 days'",
+        "For single dates with holes, such as trading days: the base is the newest date that is at \
+         most so much older than the date one interval earlier.",
+    )
     .with_sql_example(
         "SELECT period_start, value,\n       prior(value, period_start, period_end, INTERVAL '1 year')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS year_before\nFROM production",
     )
     .build();
-    Arc::new(WindowUDF::new_from_impl(BaseWindow::new(
-        "prior",
-        None,
-        |_, base| Some(base),
-        documentation,
-    )))
+    let prior = Behaviour::Rows(|call| start(call, None, Comparison::Prior));
+    Arc::new(over_interval("prior", prior, MATCHING, documentation).into())
 }

@@ -5,8 +5,9 @@ use datafusion_expr::expr::Sort;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
 use datafusion_expr::{Expr, WindowFrame, WindowFunctionDefinition};
 
-use crate::base_window::BaseWindow;
+use crate::arguments::Constant;
 use crate::error::invalid;
+use crate::period_window::PeriodWindow;
 
 /// Gives a period function the order that it needs, whatever order the query writes.
 ///
@@ -21,7 +22,7 @@ impl ExprPlanner for WindowOrder {
         let WindowFunctionDefinition::WindowUDF(function) = window.func_def.clone() else {
             return Ok(PlannerResult::Original(window));
         };
-        let Some(function) = function.inner().downcast_ref::<BaseWindow>() else {
+        let Some(function) = function.inner().downcast_ref::<PeriodWindow>() else {
             return Ok(PlannerResult::Original(window));
         };
         refuse_modifiers(function.name, &window)?;
@@ -50,15 +51,8 @@ fn refuse_modifiers(function: &str, window: &RawWindowExpr) -> Result<()> {
 }
 
 /// The period's expressions: the arguments after the value, or the ORDER BY where there are none.
-fn take_periods(function: &BaseWindow, window: &mut RawWindowExpr) -> Result<Vec<Expr>> {
-    let trailing = window
-        .args
-        .iter()
-        .rev()
-        .take_while(|argument| is_interval(argument))
-        .count();
-    let trailing = trailing.min(function.trailing_arguments());
-    let end = window.args.len() - trailing;
+fn take_periods(function: &PeriodWindow, window: &mut RawWindowExpr) -> Result<Vec<Expr>> {
+    let end = window.args.len() - constants(function, &window.args);
     if end > 1 {
         return Ok(window.args[1..end].to_vec());
     }
@@ -80,16 +74,37 @@ fn take_periods(function: &BaseWindow, window: &mut RawWindowExpr) -> Result<Vec
     Ok(periods)
 }
 
-fn is_interval(argument: &Expr) -> bool {
-    matches!(
-        argument,
-        Expr::Literal(
+/// How many of the last arguments are no columns: the constant behind the period, the options.
+fn constants(function: &PeriodWindow, args: &[Expr]) -> usize {
+    let mut rest = args;
+    if let [before @ .., Expr::ScalarFunction(options)] = rest
+        && options.name() == "named_struct"
+    {
+        rest = before;
+    }
+    let arguments = &function.arguments;
+    if let [_, before @ .., last] = rest
+        && (arguments.constant.is_required() || is_optional(arguments.constant, last))
+    {
+        return args.len() - 1 - before.len();
+    }
+    args.len() - rest.len()
+}
+
+fn is_optional(constant: Constant, argument: &Expr) -> bool {
+    let Expr::Literal(value, _) = argument else {
+        return false;
+    };
+    match constant {
+        Constant::OptionalInterval => matches!(
+            value,
             ScalarValue::IntervalMonthDayNano(_)
                 | ScalarValue::IntervalYearMonth(_)
-                | ScalarValue::IntervalDayTime(_),
-            _
-        )
-    )
+                | ScalarValue::IntervalDayTime(_)
+        ),
+        Constant::OptionalMonth => value.data_type().is_integer(),
+        Constant::Nothing | Constant::Interval | Constant::Day => false,
+    }
 }
 
 /// The periods in ascending order, then whatever else the query orders by.

@@ -1,4 +1,4 @@
-//! `yoy`: growth on the year.
+//! `yoy` and `yoy_reason`: growth on the year, and why there is none.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 use didymium_model::Interval;
 
-use crate::base_window::BaseWindow;
-use crate::growth::growth_on;
+use crate::base_growth::{Comparison, over_named, start};
+use crate::period_window::Behaviour;
 
 /// The window function `yoy(value, period)`.
 pub(crate) fn yoy() -> Arc<WindowUDF> {
@@ -26,16 +26,45 @@ pub(crate) fn yoy() -> Arc<WindowUDF> {
         "The days, both included, that the value covers; taken from the window's ORDER BY where \
          left out. See prior for how a base is found.",
     )
+    .with_argument(
+        "match => 'M'",
+        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
+         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
+    )
+    .with_argument(
+        "tolerance => INTERVAL '5 days'",
+        "For single dates with holes, such as trading days: the base is the newest date that is at \
+         most so much older than the date one interval earlier.",
+    )
+    .with_argument(
+        "signed => true",
+        "Growth relative to the base's size, so that a negative base has one too.",
+    )
     .with_sql_example(
         "SELECT period_start, period_end, value,\n       yoy(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS growth\nFROM exports\nQUALIFY period_start >= DATE '2024-01-01'  -- WHERE would remove the bases too",
     )
     .with_related_udf("growth")
     .with_related_udf("prior")
     .build();
-    Arc::new(WindowUDF::new_from_impl(BaseWindow::new(
-        "yoy",
-        Some(Interval::YEAR),
-        growth_on,
-        documentation,
-    )))
+    let yoy = Behaviour::Rows(|call| start(call, Some(Interval::YEAR), Comparison::Growth));
+    Arc::new(over_named("yoy", yoy, documentation).into())
+}
+
+/// The window function `yoy_reason(value, period)`.
+pub(crate) fn yoy_reason() -> Arc<WindowUDF> {
+    let documentation = Documentation::builder(
+        DOC_SECTION_ANALYTICAL,
+        "Why yoy is NULL: value_missing, base_missing, period_length_differs (a period ends where the base \
+         would and starts elsewhere), base_null, base_zero (or so small that no number holds the \
+         growth), base_negative. NULL where there is a growth.",
+        "yoy_reason(value, period_start [, period_end])",
+    )
+    .with_argument("value, period", "As yoy takes them, with the same options.")
+    .with_sql_example(
+        "SELECT period_start, value, yoy_reason(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS why_not\nFROM exports",
+    )
+    .with_related_udf("yoy")
+    .build();
+    let reason = Behaviour::Rows(|call| start(call, Some(Interval::YEAR), Comparison::Reason));
+    Arc::new(over_named("yoy_reason", reason, documentation).into())
 }

@@ -68,7 +68,7 @@ impl CalendarDay {
     /// The last day of the month.
     #[inline]
     pub(crate) fn month_end(self) -> Self {
-        let months = self.0 >> 5;
+        let months = self.month();
         let year = months.div_euclid(12);
         let days = match months.rem_euclid(12) {
             1 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
@@ -79,8 +79,21 @@ impl CalendarDay {
         Self(months << 5 | days)
     }
 
+    /// The number itself.
     #[inline]
-    fn day(self) -> i64 {
+    pub(crate) fn number(self) -> i64 {
+        self.0
+    }
+
+    /// Months since the year 0.
+    #[inline]
+    pub(crate) fn month(self) -> i64 {
+        self.0 >> 5
+    }
+
+    /// The day of the month.
+    #[inline]
+    pub(crate) fn day(self) -> i64 {
         self.0 & 31
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Months, NaiveDate};
 
-use crate::CalendarDay;
+use crate::{CalendarDay, Interval};
 
 /// A day of the proleptic Gregorian calendar, counted from 1970-01-01 as Arrow's `Date32` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,12 +57,42 @@ impl Day {
         CalendarDay::of(self).is_some_and(CalendarDay::is_month_end)
     }
 
+    /// The day one interval earlier; where the month lacks the day, its last. `None` beyond the calendar.
+    pub fn earlier(self, interval: Interval) -> Option<Self> {
+        match interval {
+            Interval::Months(months) => self
+                .date()?
+                .checked_sub_months(Months::new(months))
+                .map(Self::from_date),
+            Interval::Days(days) => self.0.checked_sub_unsigned(days).map(Self),
+        }
+    }
+
+    /// The day so many intervals later, counted from this one, so that a month's end never drifts.
+    pub fn later(self, interval: Interval, times: u32) -> Option<Self> {
+        match interval {
+            Interval::Months(months) => self
+                .date()?
+                .checked_add_months(Months::new(months.checked_mul(times)?))
+                .map(Self::from_date),
+            Interval::Days(days) => self
+                .0
+                .checked_add_unsigned(days.checked_mul(times)?)
+                .map(Self),
+        }
+    }
+
+    /// The next day; `None` after the last that can be counted.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+
     /// The civil date; `None` beyond the years that chrono knows, about 262,000 either way.
     pub(crate) fn date(self) -> Option<NaiveDate> {
         NaiveDate::from_num_days_from_ce_opt(self.0.checked_add(EPOCH_FROM_CE)?)
     }
 
-    fn from_date(date: NaiveDate) -> Self {
+    pub(crate) fn from_date(date: NaiveDate) -> Self {
         Self(date.num_days_from_ce() - EPOCH_FROM_CE)
     }
 }

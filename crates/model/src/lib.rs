@@ -3,26 +3,42 @@
 //! Everything here is pure: no Arrow, no async, no I/O. The SQL functions and the store are thin
 //! layers over it, so a rule of the statistics stands in one place and is tested without a server.
 
+mod annual_growth;
+mod bases;
 mod calendar_day;
 mod day;
 mod execution_rate;
+mod fiscal_year;
 mod frequency;
 mod growth;
+mod interpolation;
 mod interval;
 mod lookback;
+mod nearest_lookback;
 mod period;
 mod selection;
 mod series;
 mod status;
+mod unit;
+mod unit_lookback;
+mod year_to_date;
 
+pub use annual_growth::{Contradiction, Endpoint, FirstAndLast};
+pub use bases::{Bases, Match};
 pub(crate) use calendar_day::CalendarDay;
 pub use day::Day;
 pub use execution_rate::{NegativeQuota, execution_rate};
+pub use fiscal_year::FiscalYear;
 pub use frequency::Frequency;
-pub use growth::growth;
+pub use growth::{NoGrowth, growth, no_growth, signed_growth};
+pub use interpolation::{Scale, interpolate, within};
 pub use interval::{Interval, InvalidInterval};
 pub use lookback::{Base, Lookback, Misplaced};
+pub use nearest_lookback::NearestLookback;
 pub use period::{Moment, Period};
 pub use selection::{Revision, Statement, Vintages};
 pub use series::series_name;
 pub use status::Status;
+pub use unit::{UNIT_LETTERS, Unit};
+pub use unit_lookback::UnitLookback;
+pub use year_to_date::{Flow, FromYearToDate, NotInYear, YearToDate};

@@ -10,6 +10,8 @@ use crate::{CalendarDay, Interval, Moment, Period};
 pub enum Base {
     /// Nothing was observed for the base period.
     Missing,
+    /// A period ends where the base period would, and starts elsewhere. Only told where asked for.
+    LengthDiffers,
     /// The base period was observed without a value.
     Null,
     /// The value of the base period.
@@ -40,6 +42,8 @@ pub enum Misplaced {
 #[derive(Debug)]
 pub struct Lookback {
     interval: Interval,
+    /// Whether [`Base::LengthDiffers`] is told from [`Base::Missing`].
+    explains: bool,
     /// In the order of the periods; nothing older than any base still to come.
     recent: VecDeque<Observed>,
 }
@@ -76,7 +80,17 @@ impl Lookback {
     pub fn new(interval: Interval) -> Self {
         Self {
             interval,
+            explains: false,
             recent: VecDeque::new(),
+        }
+    }
+
+    /// The same, which also tells a base of another length from none. It keeps long periods until they
+    /// end.
+    pub fn explaining(interval: Interval) -> Self {
+        Self {
+            explains: true,
+            ..Self::new(interval)
         }
     }
 
@@ -105,6 +119,7 @@ impl Lookback {
         let base = self.base(span);
         self.recent.push_back(Observed { span, value });
         Ok(match base {
+            None if self.explains && self.ends_with_base(span) => Base::LengthDiffers,
             None => Base::Missing,
             Some(None) => Base::Null,
             Some(Some(value)) => Base::Value(value),
@@ -127,13 +142,25 @@ impl Lookback {
     /// earlier than the same day of the base month, or its end where it lacks the day.
     #[inline]
     fn forget_before(&mut self, earliest: Place) {
-        while self
-            .recent
-            .front()
-            .is_some_and(|oldest| oldest.span.start < earliest)
-        {
+        let explains = self.explains;
+        let is_past = |oldest: &Observed| match explains {
+            false => oldest.span.start < earliest,
+            true => oldest.span.end < earliest,
+        };
+        while self.recent.front().is_some_and(is_past) {
             self.recent.pop_front();
         }
+    }
+
+    /// Whether a period ends where this one's base would.
+    fn ends_with_base(&self, span: Span) -> bool {
+        let end = span.end.month_end_earlier(self.interval);
+        let end = end.unwrap_or_else(|| span.end.earlier(self.interval));
+        span.start != span.end
+            && self
+                .recent
+                .iter()
+                .any(|earlier| earlier.span.end == end && earlier.span != span)
     }
 
     #[inline]

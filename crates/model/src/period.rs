@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Day;
+use crate::{Day, Interval};
 
 /// A day, and the time of that day for data with timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,15 @@ impl Period {
             start: start.into(),
             end: end.into(),
         }
+    }
+}
+
+impl Moment {
+    /// The same time one interval earlier; where the month lacks the day, on its last. `None` beyond
+    /// the calendar.
+    pub fn earlier(self, interval: Interval) -> Option<Self> {
+        let day = self.day.earlier(interval)?;
+        Some(Self { day, ..self })
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
-use datafusion::common::Result;
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::ColumnarValue;
 
 /// The rule by which a result grows with its arguments.
@@ -99,7 +99,11 @@ impl Growth {
                 bytes(unit).max(1).saturating_mul(times)
             }
             Self::Padded => {
-                let characters = columns.get(1).map_or(Ok(0), |column| column.number(row))?;
+                let length = columns.get(1).map_or(Ok(0), |column| column.integer(row))?;
+                // Some of DataFusion's ways with it panic.
+                let Ok(characters) = u64::try_from(length) else {
+                    return plan_err!("a text can't be padded to a length of {length}");
+                };
                 let widest = columns.get(2).map_or(1, |fill| fill.widest_character(row));
                 characters.saturating_mul(widest)
             }
@@ -157,12 +161,18 @@ impl ColumnSizes {
 
     /// The value as a count: 0 where it is NULL or negative.
     fn number(&self, row: usize) -> Result<u64> {
+        Ok(u64::try_from(self.integer(row)?).unwrap_or(0))
+    }
+
+    /// The value as an integer: 0 where it is NULL.
+    fn integer(&self, row: usize) -> Result<i64> {
         let (array, row) = self.at(row);
         let number = cast(&array.slice(row, 1), &DataType::Int64)?;
         let number = number.as_primitive::<Int64Type>();
-        Ok(match number.is_valid(0) {
-            true => u64::try_from(number.value(0)).unwrap_or(0),
-            false => 0,
+        Ok(if number.is_valid(0) {
+            number.value(0)
+        } else {
+            0
         })
     }
 
@@ -223,24 +233,12 @@ fn occurrences(text: &str, part: &str) -> u64 {
 
 /// How many values lie from a start to a stop, in numbers, days or times.
 fn series_length(columns: &[ColumnSizes], row: usize) -> Result<u64> {
-    let [from_zero @ .., _] = columns else {
-        return Ok(0);
-    };
-    let number = |column: &ColumnSizes| -> Result<f64> {
-        let (array, row) = column.at(row);
-        let number = cast(&array.slice(row, 1), &DataType::Int64)?;
-        let number = number.as_primitive::<Int64Type>();
-        Ok(if number.is_valid(0) {
-            number.value(0) as f64
-        } else {
-            0.0
-        })
-    };
+    let number = |column: &ColumnSizes| column.integer(row).map(|number| number as f64);
     let (start, stop, step) = match columns {
         [stop] => (0.0, number(stop)?, 1.0),
         [start, stop] => (number(start)?, number(stop)?, 1.0),
         [start, stop, step] => (number(start)?, number(stop)?, step_of(step, start, row)?),
-        _ => return Ok(from_zero.len() as u64),
+        _ => return Ok(0),
     };
     // A step of nothing is refused by the function itself.
     let length = ((stop - start) / step.abs().max(f64::MIN_POSITIVE))
@@ -255,12 +253,7 @@ fn step_of(step: &ColumnSizes, start: &ColumnSizes, row: usize) -> Result<f64> {
     const DAY_NS: f64 = 86_400e9;
     let (array, at) = step.at(row);
     if !matches!(array.data_type(), DataType::Interval(_)) {
-        return Ok(cast(&array.slice(at, 1), &DataType::Int64)?
-            .as_primitive::<Int64Type>()
-            .iter()
-            .flatten()
-            .next()
-            .unwrap_or(0) as f64);
+        return Ok(step.integer(row)? as f64);
     }
     let interval = cast(
         &array.slice(at, 1),

@@ -1,0 +1,93 @@
+//! Options by name: `yoy(value, period, signed => true) OVER (…)`.
+//!
+//! DataFusion can put named arguments into the places of a fixed list, but leaves none of them out. The
+//! period functions take their options as one struct instead, which is what names become here.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Value, VisitMut, VisitorMut,
+};
+
+use crate::guard::query_of;
+
+/// Turns the named arguments of Didymium's window functions into their struct of options.
+pub(crate) fn gather(statement: &mut Statement) {
+    let functions = didymium_functions::window_functions();
+    let names = functions.iter().map(|it| it.name().to_owned()).collect();
+    if let Some(query) = query_of(statement) {
+        let _ = query.visit(&mut Gather { names });
+    }
+}
+
+struct Gather {
+    names: Vec<String>,
+}
+
+impl VisitorMut for Gather {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && function.over.is_some()
+            && is_among(&function.name, &self.names)
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            gather_list(list);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_among(name: &ObjectName, names: &[String]) -> bool {
+    let name = name.0.last().and_then(|part| part.as_ident());
+    name.is_some_and(|name| {
+        names
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&name.value))
+    })
+}
+
+/// `(value, name => x)` becomes `(value, named_struct('name', x))`.
+fn gather_list(list: &mut FunctionArgumentList) {
+    let mut options = Vec::new();
+    list.args.retain(|argument| match argument {
+        FunctionArg::Named {
+            name,
+            arg: FunctionArgExpr::Expr(value),
+            operator: FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment,
+        } => {
+            let name = Value::SingleQuotedString(name.value.to_lowercase());
+            options.push(unnamed(Expr::Value(name.into())));
+            options.push(unnamed(value.clone()));
+            false
+        }
+        _ => true,
+    });
+    if !options.is_empty() {
+        list.args.push(unnamed(named_struct(options)));
+    }
+}
+
+fn unnamed(value: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(value))
+}
+
+fn named_struct(args: Vec<FunctionArg>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("named_struct")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

@@ -1,0 +1,44 @@
+//! `change`: the difference to an earlier period.
+
+use std::sync::Arc;
+
+use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
+use datafusion_expr::{Documentation, WindowUDF};
+
+use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::period_window::Behaviour;
+
+/// The window function `change(value, period, interval)`.
+pub(crate) fn change() -> Arc<WindowUDF> {
+    let documentation = Documentation::builder(
+        DOC_SECTION_ANALYTICAL,
+        "The value less the one of the period that lies exactly one interval earlier, in the value's \
+         own unit. NULL where either is missing or NULL. An error where one period occurs twice in a \
+         partition.",
+        "change(value, period_start [, period_end], interval)",
+    )
+    .with_argument("value", "The level, of any numeric type.")
+    .with_argument(
+        "period_start, period_end",
+        "The days, both included, that the value covers; taken from the window's ORDER BY where \
+         left out. See prior for how a base is found.",
+    )
+    .with_argument("interval", "A constant number of months, quarters, years, weeks or days.")
+    .with_argument(
+        "match => 'M'",
+        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
+         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
+    )
+    .with_argument(
+        "tolerance => INTERVAL '5 days'",
+        "For single dates with holes, such as trading days: the base is the newest date that is at \
+         most so much older than the date one interval earlier.",
+    )
+    .with_sql_example(
+        "SELECT period_start, value,\n       change(value, period_start, period_end, INTERVAL '1 year')\n         OVER (ORDER BY period_start, period_end) AS more_than_a_year_before\nFROM quotas_by_year\nWHERE stage = 'mining' AND holder_kind = 'national' AND mineral_class = 'all' AND commodity = 'rare_earths' AND regulator_line = 'mining_control'",
+    )
+    .with_related_udf("growth")
+    .build();
+    let change = Behaviour::Rows(|call| start(call, None, Comparison::Change));
+    Arc::new(over_interval("change", change, MATCHING, documentation).into())
+}

@@ -1,0 +1,72 @@
+//! `locf`: the last observation, carried forward.
+
+use std::sync::Arc;
+
+use datafusion_common::Result;
+use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
+use datafusion_expr::{Documentation, WindowUDF};
+use didymium_model::{Interval, Moment, Period, within};
+
+use crate::arguments::{Arguments, Constant, Periods};
+use crate::cells::{Cell, CellType};
+use crate::period_window::{Behaviour, PeriodWindow, RowState};
+
+/// The window function `locf(value, period [, max_gap])`.
+pub(crate) fn locf() -> Arc<WindowUDF> {
+    let documentation = Documentation::builder(
+        DOC_SECTION_ANALYTICAL,
+        "The value, or where it is NULL the last one before it in the partition, in the value's own \
+         unit. NULL before the first value, and where the last one is older than max_gap. In a query \
+         with time_bucket_gapfill it is written without OVER, around an aggregate.",
+        "locf(value, period_start [, period_end] [, max_gap])",
+    )
+    .with_argument("value", "The level, of any numeric type.")
+    .with_argument(
+        "period_start, period_end",
+        "The days that the value covers; taken from the window's ORDER BY where left out.",
+    )
+    .with_argument(
+        "max_gap",
+        "How old a value may be, as a constant interval between the starts of the periods; any age \
+         where left out.",
+    )
+    .with_sql_example(
+        "SELECT period_start, locf(value, period_start, period_end, INTERVAL '2 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS last_known\nFROM prices",
+    )
+    .with_related_udf("interpolate")
+    .build();
+    let locf = Behaviour::Rows(|call| {
+        Ok(Box::new(Carried {
+            last: None,
+            max_gap: call.interval()?,
+        }))
+    });
+    let arguments = Arguments {
+        periods: Periods::DateOrPair,
+        constant: Constant::OptionalInterval,
+        options: &[],
+    };
+    Arc::new(PeriodWindow::new("locf", arguments, CellType::Number, locf, documentation).into())
+}
+
+#[derive(Debug)]
+struct Carried {
+    last: Option<(Moment, f64)>,
+    max_gap: Option<Interval>,
+}
+
+impl RowState for Carried {
+    fn next(&mut self, period: Option<Period>, value: Option<f64>) -> Result<Cell> {
+        let Some(period) = period else {
+            return Ok(Cell::Number(value));
+        };
+        if let Some(value) = value {
+            self.last = Some((period.start, value));
+            return Ok(Cell::Number(Some(value)));
+        }
+        let carried = self
+            .last
+            .filter(|(at, _)| within(*at, period.start, self.max_gap));
+        Ok(Cell::Number(carried.map(|(_, value)| value)))
+    }
+}
