@@ -82,7 +82,7 @@ fn relation(doc: &RelationDoc) -> FunctionDoc {
     }
 }
 
-const RELATIONS: [RelationDoc; 8] = [
+const RELATIONS: [RelationDoc; 9] = [
     RelationDoc {
         syntax: "all_vintages('table')",
         description: "Every row of a table, whatever its status and day of publication. Growth within one edition is growth over this, partitioned by source.",
@@ -94,6 +94,12 @@ const RELATIONS: [RelationDoc; 8] = [
         description: "What was known on a day: one row per series and period. Among the rows public by then and neither contradicted, superseded nor withdrawn, an exact one before a rounded one, then the best source, then the newest, then the first by source and statement. A bare table name is this for everything that is known.",
         arguments: &[TABLE, DAY],
         example: "SELECT value FROM as_of('reserves', DATE '2026-03-01') WHERE area = 'Brazil'",
+    },
+    RelationDoc {
+        syntax: "latest('table' [, as_of => day])",
+        description: "The newest observation of each series, of those that a bare table name gives: the one whose period ends last, then starts last. It may be NULL with a status, as where a figure is no longer disclosed.",
+        arguments: &[TABLE, AS_OF],
+        example: "SELECT series, period_end, value FROM latest('prices') WHERE product = 'Nd2O3'",
     },
     RelationDoc {
         syntax: "revisions('table' [, as_of => day])",

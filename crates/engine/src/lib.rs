@@ -18,6 +18,7 @@ mod objects;
 mod operators;
 mod options;
 mod parameters;
+mod planner;
 mod qualify;
 mod query;
 mod relations;

@@ -13,7 +13,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::guard::query_of;
 
-/// Turns the named arguments of Didymium's window functions into their struct of options.
+/// Turns the named arguments of Didymium's functions into what their plans take: a struct of options,
+/// or the last place.
 pub(crate) fn gather(statement: &mut Statement) {
     let functions = didymium_functions::window_functions();
     let names = functions.iter().map(|it| it.name().to_owned()).collect();
@@ -37,7 +38,35 @@ impl VisitorMut for Gather {
         {
             gather_list(list);
         }
+        if let Expr::Function(function) = expr
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            place_last(&function.name, list);
+        }
         ControlFlow::Continue(())
+    }
+}
+
+/// The one argument that may be left out, by function, and its place.
+const LAST: [(&str, &str, usize); 2] =
+    [("fiscal_year", "named_by", 2), ("time_bucket", "origin", 2)];
+
+/// `fiscal_year(day, 7, named_by => 'start')` becomes `fiscal_year(day, 7, 'start')`.
+fn place_last(function: &ObjectName, list: &mut FunctionArgumentList) {
+    let is_named = |argument: &FunctionArg, place: usize| {
+        LAST.iter().any(|(name, last, at)| {
+            let names = [(*name).to_owned()];
+            *at == place
+                && is_among(function, &names)
+                && matches!(argument, FunctionArg::Named { name, .. } if name.value.eq_ignore_ascii_case(last))
+        })
+    };
+    let place = list.args.len().saturating_sub(1);
+    if let Some(argument) = list.args.last_mut()
+        && is_named(argument, place)
+        && let FunctionArg::Named { arg, .. } = argument
+    {
+        *argument = FunctionArg::Unnamed(arg.clone());
     }
 }
 

@@ -174,6 +174,7 @@ impl Expand<'_> {
         let (parameters, view): (&[&str], _) = match name {
             "all_vintages" => (&["table"], None),
             "as_of" => (&["table", "day"], Some(View::Current)),
+            "latest" => (&["table", "as_of"], Some(View::Latest)),
             "revisions" => (&["table", "as_of"], Some(View::Revisions)),
             "conflicts" => (&["table", "as_of"], Some(View::Conflicts)),
             _ => return self.composed(name, args, alias),

@@ -21,6 +21,7 @@ use didymium_store::Store;
 use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
 use crate::operators::Guard;
+use crate::planner::Planner;
 use crate::system::SYSTEM;
 use crate::yielding::YieldingJoins;
 use crate::{Limits, bounded};
@@ -70,10 +71,15 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
         .execution
         .sort_spill_reservation_bytes
         .min(limits.memory_bytes / 16);
-    let mut state = SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_query_planner(Arc::new(Planner));
+    for rule in didymium_functions::analyzer_rules() {
+        builder = builder.with_analyzer_rule(rule);
+    }
+    let mut state = builder
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     didymium_functions::register(&mut state)?;

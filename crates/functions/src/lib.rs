@@ -8,19 +8,30 @@ mod base_growth;
 mod cagr;
 mod cells;
 mod change;
+mod convert_unit;
+mod end_of_period;
 mod error;
 mod execution_rate;
+mod fiscal_year;
+mod from_reo;
 mod from_ytd;
+mod gap_fill;
 mod growth;
 mod index_to;
 mod interpolate;
 mod locf;
 mod mom;
+mod oxide;
 mod period_columns;
+mod period_length_months;
 mod period_window;
 mod prior;
 mod qoq;
 mod quota_execution_rate;
+mod scalar;
+mod time_bucket;
+mod time_bucket_gapfill;
+mod to_reo;
 mod window_order;
 mod yoy;
 mod ytd;
@@ -29,7 +40,9 @@ use std::sync::Arc;
 
 use datafusion_common::Result;
 use datafusion_expr::registry::FunctionRegistry;
-use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion_expr::{AggregateUDF, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
+use datafusion_optimizer::AnalyzerRule;
+use datafusion_physical_plan::ExecutionPlan;
 
 pub use error::Error;
 
@@ -62,7 +75,19 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
 
 /// The scalar functions, in the order of their documentation.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![quota_execution_rate::quota_execution_rate()]
+    vec![
+        quota_execution_rate::quota_execution_rate(),
+        end_of_period::end_of_period(),
+        period_length_months::period_length_months(),
+        fiscal_year::fiscal_year(),
+        time_bucket::time_bucket(),
+        time_bucket_gapfill::time_bucket_gapfill(),
+        time_bucket_gapfill::locf(),
+        time_bucket_gapfill::interpolate(),
+        convert_unit::convert_unit(),
+        to_reo::to_reo(),
+        from_reo::from_reo(),
+    ]
 }
 
 /// Adds every function, and the planner that orders their windows by period.
@@ -80,4 +105,22 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         registry.register_udf(function)?;
     }
     registry.register_expr_planner(Arc::new(window_order::WindowOrder))
+}
+
+/// The rules that bring gap filling into a plan, to run after types are settled.
+pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![Arc::new(gap_fill::GapFillRule)]
+}
+
+/// The operator for a node that [`analyzer_rules`] put into a plan; `None` for any other node.
+pub fn plan_node(
+    node: &dyn UserDefinedLogicalNode,
+    inputs: &[Arc<dyn ExecutionPlan>],
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let gap_fill = node.as_any().downcast_ref::<gap_fill::GapFill>()?;
+    let input = inputs.first()?;
+    Some(Arc::new(gap_fill::GapFillExec::of(
+        gap_fill,
+        Arc::clone(input),
+    )))
 }

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Builder};
 use arrow::datatypes::{DataType, Float64Type};
+use datafusion_common::Result;
 use datafusion_common::utils::take_function_args;
-use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::scalar_doc_sections::DOC_SECTION_MATH;
-use datafusion_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
-};
+use datafusion_expr::{Documentation, ScalarUDF};
 use didymium_model::execution_rate;
 
 use crate::error::invalid;
+use crate::scalar::{Scalar, is_number};
 
 const NAME: &str = "quota_execution_rate";
 
@@ -34,79 +32,30 @@ pub(crate) fn quota_execution_rate() -> Arc<ScalarUDF> {
     .with_sql_example(
         "SELECT quota_execution_rate(27769, 30611)  -- 0.9072 of the export quota of 2014",
     )
+    .with_related_udf("execution_rate")
     .build();
-    Arc::new(ScalarUDF::new_from_impl(QuotaExecutionRate {
-        signature: Signature::user_defined(Volatility::Immutable),
+    let scalar = Scalar {
+        name: NAME,
+        coerce: |given| match given {
+            [actual, quota] if is_number(actual) && is_number(quota) => {
+                Some(vec![DataType::Float64; 2])
+            }
+            _ => None,
+        },
+        result: |_| DataType::Float64,
+        compute: rates,
+        rises_with: None,
+        preimage: None,
         documentation,
-    }))
+    };
+    scalar.into_udf()
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct QuotaExecutionRate {
-    signature: Signature,
-    documentation: Documentation,
-}
-
-impl ScalarUDFImpl for QuotaExecutionRate {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        if given.len() != 2 {
-            return Err(invalid(
-                NAME,
-                format!("expected {}", self.documentation.syntax_example),
-            ));
-        }
-        if let Some(other) = given
-            .iter()
-            .find(|given| !given.is_numeric() && !given.is_null())
-        {
-            return Err(invalid(
-                NAME,
-                format!("both arguments must be numbers, not {other}"),
-            ));
-        }
-        Ok(vec![DataType::Float64; 2])
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let [actual, quota] =
-            take_function_args(NAME, ColumnarValue::values_to_arrays(&args.args)?)?;
-        let rates = rates(&actual, &quota)?;
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &rates, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(rates))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&self.documentation)
-    }
-}
-
-fn rates(actual: &ArrayRef, quota: &ArrayRef) -> Result<ArrayRef> {
-    let (actual, quota) = (
-        actual.as_primitive::<Float64Type>(),
-        quota.as_primitive::<Float64Type>(),
-    );
+fn rates(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let [actual, quota] = take_function_args(NAME, columns)?;
+    let quota = quota.as_primitive::<Float64Type>();
     let mut rates = Float64Builder::with_capacity(quota.len());
-    for (actual, quota) in actual.iter().zip(quota) {
+    for (actual, quota) in actual.as_primitive::<Float64Type>().iter().zip(quota) {
         let rate = match actual.zip(quota) {
             Some((actual, quota)) => {
                 execution_rate(actual, quota).map_err(|error| invalid(NAME, error))?

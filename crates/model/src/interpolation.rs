@@ -1,6 +1,6 @@
 //! Values between known ones.
 
-use crate::{CalendarDay, Interval, Moment};
+use crate::{Buckets, CalendarDay, Interval, Moment};
 
 /// What a line is straight in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Scale {
     Months,
     /// Days.
     Days,
+    /// Spans of one interval: each counts the same.
+    Buckets(Buckets),
 }
 
 impl Scale {
@@ -19,6 +21,7 @@ impl Scale {
         let of_day = moment.nanosecond as f64 / DAY_NS;
         match self {
             Self::Days => Some(f64::from(moment.day.days_from_epoch()) + of_day),
+            Self::Buckets(buckets) => buckets.number(moment.day).map(|number| number as f64),
             Self::Months => {
                 let day = CalendarDay::of(moment.day)?;
                 if day.is_month_end() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Day, Interval};
+use crate::{CalendarDay, Day, Interval};
 
 /// A day, and the time of that day for data with timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,18 @@ impl Moment {
     pub fn earlier(self, interval: Interval) -> Option<Self> {
         let day = self.day.earlier(interval)?;
         Some(Self { day, ..self })
+    }
+}
+
+impl Period {
+    /// How many whole calendar months the period fills; `None` where it starts or ends within one.
+    pub fn whole_months(self) -> Option<i64> {
+        let (start, end) = (
+            CalendarDay::of(self.start.day)?,
+            CalendarDay::of(self.end.day)?,
+        );
+        let is_whole = start.day() == 1 && end.is_month_end() && start <= end;
+        is_whole.then(|| end.month() - start.month() + 1)
     }
 }
 

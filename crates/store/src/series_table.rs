@@ -38,7 +38,7 @@ impl SeriesTable {
         ranks: Ranks,
     ) -> Self {
         let schema = match view {
-            View::Current | View::Conflicts => rows.schema(),
+            View::Current | View::Latest | View::Conflicts => rows.schema(),
             View::Revisions => revisions_schema(&declaration),
         };
         Self {
@@ -51,18 +51,14 @@ impl SeriesTable {
         }
     }
 
-    /// Whether a predicate speaks only of what all rows of a series and period share. Any other one,
-    /// put below the choice, would bring an old value back.
-    fn is_about_period(&self, filter: &Expr) -> bool {
+    /// Whether a predicate speaks only of what all rows that are chosen among share: a series and
+    /// period, or for the newest row a series. Any other one, put below the choice, would bring an old
+    /// value back.
+    fn is_about_shared(&self, filter: &Expr) -> bool {
         let shared = |name: &str| {
-            [
-                "series",
-                "measure",
-                "period_start",
-                "period_end",
-                "frequency",
-            ]
-            .contains(&name)
+            let of_period = ["period_start", "period_end", "frequency"];
+            ["series", "measure"].contains(&name)
+                || (self.view != View::Latest && of_period.contains(&name))
                 || self.declaration.key.iter().any(|key| key == name)
         };
         !filter.is_volatile()
@@ -87,7 +83,7 @@ impl TableProvider for SeriesTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let below = |filter: &&Expr| match self.is_about_period(filter) {
+        let below = |filter: &&Expr| match self.is_about_shared(filter) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -115,7 +111,7 @@ impl TableProvider for SeriesTable {
         let mut needed: Vec<usize> = match self.view {
             // Its own columns are made of these.
             View::Revisions => (0..all.fields().len()).collect(),
-            View::Current | View::Conflicts => {
+            View::Current | View::Latest | View::Conflicts => {
                 needed.filter_map(|name| all.index_of(name).ok()).collect()
             }
         };

@@ -31,6 +31,8 @@ use crate::{Declaration, Error};
 pub enum View {
     /// The one row that counts on the day.
     Current,
+    /// Of the rows that count on the day, the newest of each series.
+    Latest,
     /// Each change of the value that counts, until the day.
     Revisions,
     /// Every row that holds on the day, where they say different things.
@@ -91,7 +93,7 @@ impl VintagesExec {
         revisions: &SchemaRef,
     ) -> Self {
         let (schema, equivalences) = match view {
-            View::Current | View::Conflicts => {
+            View::Current | View::Latest | View::Conflicts => {
                 (input.schema(), input.equivalence_properties().clone())
             }
             View::Revisions => (
@@ -196,6 +198,7 @@ impl ExecutionPlan for VintagesExec {
             input: self.input.execute(partition, context)?,
             input_schema: self.input.schema(),
             pending: None,
+            newest: None,
             ended: false,
             view: self.view,
             day: self.day,
@@ -218,6 +221,8 @@ struct Reading {
     input_schema: SchemaRef,
     /// Rows of a period whose last row may not have come yet.
     pending: Option<RecordBatch>,
+    /// For [`View::Latest`], the newest row so far of the series whose last row may not have come yet.
+    newest: Option<RecordBatch>,
     ended: bool,
     memory: MemoryReservation,
     view: View,
@@ -227,8 +232,43 @@ struct Reading {
 }
 
 impl Reading {
-    /// What is told of the periods that end in the next batch; `None` after the last.
+    /// The next rows of the view; `None` after the last.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        match (self.view, self.next_periods().await?) {
+            (View::Latest, Some(rows)) => self.newest_of(&rows).map(Some),
+            (View::Latest, None) => Ok(self.newest.take()),
+            (_, rows) => Ok(rows),
+        }
+    }
+
+    /// The newest row of each series that ends in these rows.
+    fn newest_of(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let rows = match self.newest.take() {
+            None => rows.clone(),
+            Some(newest) => concat_batches(&self.schema, [&newest, rows])?,
+        };
+        let groups = Groups::of(&rows)?;
+        let age = |row: usize| (groups.end.value(row), groups.start.value(row));
+        let mut newest: Vec<u32> = Vec::new();
+        for row in 0..rows.num_rows() {
+            match newest.last_mut() {
+                Some(best) if groups.series.value(*best as usize) == groups.series.value(row) => {
+                    if age(row) > age(*best as usize) {
+                        *best = row as u32;
+                    }
+                }
+                _ => newest.push(row as u32),
+            }
+        }
+        let unfinished = newest.pop();
+        self.newest = unfinished
+            .map(|row| taken(&self.schema, &rows, vec![row]))
+            .transpose()?;
+        taken(&self.schema, &rows, newest)
+    }
+
+    /// What is told of the periods that end in the next batch; `None` after the last.
+    async fn next_periods(&mut self) -> Result<Option<RecordBatch>> {
         if self.ended {
             return Ok(None);
         }
@@ -264,7 +304,7 @@ impl Reading {
             let (start, end) = (group[0], group[1]);
             let vintages = Vintages::of(&statements[start..end]);
             match self.view {
-                View::Current => {
+                View::Current | View::Latest => {
                     places.extend(
                         vintages
                             .choose(self.day)
@@ -288,15 +328,7 @@ impl Reading {
         }
         match self.view {
             View::Revisions => self.told_changes(rows, &changes),
-            View::Current | View::Conflicts => {
-                let places = UInt32Array::from(places);
-                let columns = rows
-                    .columns()
-                    .iter()
-                    .map(|column| take(column, &places, None));
-                let columns = columns.collect::<Result<Vec<_>, _>>()?;
-                Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
-            }
+            View::Current | View::Latest | View::Conflicts => taken(&self.schema, rows, places),
         }
     }
 
@@ -328,6 +360,17 @@ impl Reading {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
+}
+
+/// The rows in these places.
+fn taken(schema: &SchemaRef, rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
+    let places = UInt32Array::from(places);
+    let columns = rows
+        .columns()
+        .iter()
+        .map(|column| take(column, &places, None));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 /// Where the periods of a batch begin.
