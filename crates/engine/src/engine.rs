@@ -18,7 +18,7 @@ use crate::query::{self, QueryRequest, QueryResult};
 use crate::relations::{self, Knowledge, Source};
 use crate::session::{CATALOG, SCHEMA, base_state, runtime, with_tables};
 use crate::system::{self, SYSTEM};
-use crate::{Error, ErrorKind, Limits, Result, guard, options, qualify};
+use crate::{Error, ErrorKind, Limits, Result, asof, guard, options, qualify};
 
 /// Runs queries over one store.
 ///
@@ -125,6 +125,7 @@ impl Engine {
         if let Some(query) = guard::query_of(statement) {
             request.parameters.put_into(query)?;
         }
+        asof::rewrite(statement)?;
         options::gather(statement);
         qualify::complete(statement);
         let sources = relations::expand(statement, &self.base, pins.knowledge)?;

@@ -82,7 +82,7 @@ fn relation(doc: &RelationDoc) -> FunctionDoc {
     }
 }
 
-const RELATIONS: [RelationDoc; 9] = [
+const RELATIONS: [RelationDoc; 11] = [
     RelationDoc {
         syntax: "all_vintages('table')",
         description: "Every row of a table, whatever its status and day of publication. Growth within one edition is growth over this, partitioned by source.",
@@ -112,6 +112,40 @@ const RELATIONS: [RelationDoc; 9] = [
         description: "Every row that holds on a day, for the periods for which they say different things.",
         arguments: &[TABLE, AS_OF],
         example: "SELECT * FROM conflicts('quotas') WHERE stage = 'smelting_separation'",
+    },
+    RelationDoc {
+        syntax: "calendar(first, last, interval)",
+        description: "The periods that follow each other from a day on, up to the one that holds the last day: period_start and period_end, both DATEs and part of the period. Each starts a whole number of intervals after the first, so a month's end never drifts. At most a million.",
+        arguments: &[
+            ("first", "The day with which the first period starts."),
+            ("last", "A day that the last period holds."),
+            (
+                "interval",
+                "A number of months, quarters, years, weeks or days.",
+            ),
+        ],
+        example: "SELECT * FROM calendar(DATE '2024-01-01', DATE '2024-12-31', INTERVAL '1 month')",
+    },
+    RelationDoc {
+        syntax: "asof_join('left', 'right', on, left_time, right_time [, tolerance] [, how])",
+        description: "Each row of a table with the newest row of another of equal keys whose time is not after its own. The columns are those of both tables, by the tables' names. A row without a match has NULLs, or goes with how => 'inner'. NULL keys and times match nothing; an error where two right rows of one key and time would match. For any relations write a ASOF JOIN b MATCH_CONDITION (a.t >= b.t) ON a.k = b.k.",
+        arguments: &[
+            ("left, right", "The tables' names in quotes."),
+            (
+                "on",
+                "The key columns, which both tables have, in quotes and with commas between them.",
+            ),
+            (
+                "left_time, right_time",
+                "The columns that are compared, in quotes.",
+            ),
+            (
+                "tolerance",
+                "How much older the right row may be, an INTERVAL; months count by the calendar.",
+            ),
+            ("how", "'left', as where left out, or 'inner'."),
+        ],
+        example: "SELECT exports.period_end, exports.value, prices.value AS price FROM asof_join('exports', 'prices', on => 'authority', left_time => 'period_end', right_time => 'period_end', tolerance => INTERVAL '3 months')",
     },
     RelationDoc {
         syntax: "quota_issued(year [, as_of => day])",

@@ -5,6 +5,7 @@
 //! of its own under a memory limit and a deadline. Its rows come as plain Arrow types, and
 //! [`IpcEncoder`] cuts them into messages for the wire.
 
+mod asof;
 mod bounded;
 mod checked_sum;
 mod conform;

@@ -4,6 +4,9 @@
 //! So each is replaced before planning: a view of a table by a table of its own, a composed relation
 //! by the query that it stands for. What is left are ordinary tables and subqueries.
 
+mod asof_join;
+mod calendar;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -177,6 +180,8 @@ impl Expand<'_> {
             "latest" => (&["table", "as_of"], Some(View::Latest)),
             "revisions" => (&["table", "as_of"], Some(View::Revisions)),
             "conflicts" => (&["table", "as_of"], Some(View::Conflicts)),
+            "asof_join" => return asof_join::join(args, alias).map(Some),
+            "calendar" => return calendar::query(args, alias_of(alias, name)).map(Some),
             _ => return self.composed(name, args, alias),
         };
         let args = Arguments::of(name, parameters, args)?;
@@ -358,6 +363,12 @@ impl<'a> Arguments<'a> {
 
     fn missing(&self, name: &str) -> Error {
         let form = match name {
+            "first" | "last" => "a day",
+            "interval" => "an INTERVAL",
+            "left" | "right" => "a table's name in quotes, such as 'exports'",
+            "left_time" | "right_time" => "a column's name in quotes",
+            "on" => "the key columns' names in quotes, with commas between them",
+            "how" => "'left' or 'inner'",
             "table" => "a table's name in quotes, such as 'quotas'",
             "year" => "a year, such as 2024, or NULL for all",
             _ => "a DATE",

@@ -4,8 +4,10 @@
 //! where its arithmetic stands. [`register`] adds all of them to a session.
 
 mod arguments;
+mod asof_join;
 mod base_growth;
 mod cagr;
+mod calendar;
 mod cells;
 mod change;
 mod convert_unit;
@@ -38,10 +40,11 @@ mod ytd;
 
 use std::sync::Arc;
 
-use datafusion_common::Result;
+use datafusion_common::{DFSchema, Result};
 use datafusion_expr::registry::FunctionRegistry;
-use datafusion_expr::{AggregateUDF, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
 use datafusion_optimizer::AnalyzerRule;
+use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_plan::ExecutionPlan;
 
 pub use error::Error;
@@ -84,6 +87,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         time_bucket_gapfill::time_bucket_gapfill(),
         time_bucket_gapfill::locf(),
         time_bucket_gapfill::interpolate(),
+        calendar::calendar_periods(),
+        asof_join::asof_match(),
         convert_unit::convert_unit(),
         to_reo::to_reo(),
         from_reo::from_reo(),
@@ -107,20 +112,36 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_expr_planner(Arc::new(window_order::WindowOrder))
 }
 
-/// The rules that bring gap filling into a plan, to run after types are settled.
+/// The rules that bring gap filling and as-of joins into a plan, to run after types are settled.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(gap_fill::GapFillRule)]
+    vec![
+        Arc::new(gap_fill::GapFillRule),
+        Arc::new(asof_join::AsofJoinRule),
+    ]
 }
 
-/// The operator for a node that [`analyzer_rules`] put into a plan; `None` for any other node.
+/// The operator for a node that [`analyzer_rules`] put into a plan; `None` for any other node. `create`
+/// makes a physical expression over a schema.
+///
+/// # Errors
+/// What `create` says.
 pub fn plan_node(
     node: &dyn UserDefinedLogicalNode,
     inputs: &[Arc<dyn ExecutionPlan>],
-) -> Option<Arc<dyn ExecutionPlan>> {
-    let gap_fill = node.as_any().downcast_ref::<gap_fill::GapFill>()?;
-    let input = inputs.first()?;
-    Some(Arc::new(gap_fill::GapFillExec::of(
-        gap_fill,
-        Arc::clone(input),
-    )))
+    create: &dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(node) = node.as_any().downcast_ref::<gap_fill::GapFill>()
+        && let [input] = inputs
+    {
+        let operator = gap_fill::GapFillExec::of(node, Arc::clone(input));
+        return Ok(Some(Arc::new(operator)));
+    }
+    if let Some(node) = node.as_any().downcast_ref::<asof_join::AsofJoin>()
+        && let [left, right] = inputs
+    {
+        let inputs = (Arc::clone(left), Arc::clone(right));
+        let operator = asof_join::AsofJoinExec::of(node, inputs, create)?;
+        return Ok(Some(Arc::new(operator)));
+    }
+    Ok(None)
 }

@@ -42,6 +42,20 @@ impl Moment {
 }
 
 impl Period {
+    /// The periods of one interval each that follow each other from a day on, up to the calendar's end.
+    /// Each starts a whole number of intervals after the first, so that a month's end never drifts.
+    pub fn from_on(first: Day, interval: Interval) -> impl Iterator<Item = Self> {
+        let start = move |number| match number {
+            0 => Some(first),
+            number => first.later(interval, number),
+        };
+        (0..).map_while(move |number: u32| {
+            let (start, next) = (start(number)?, start(number.checked_add(1)?)?);
+            let end = Day::from_epoch(next.days_from_epoch() - 1);
+            Some(Self::of_days(start, end))
+        })
+    }
+
     /// How many whole calendar months the period fills; `None` where it starts or ends within one.
     pub fn whole_months(self) -> Option<i64> {
         let (start, end) = (
@@ -95,5 +109,40 @@ impl fmt::Display for Period {
             return self.start.fmt(f);
         }
         write!(f, "{} to {}", self.start, self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_from_a_months_end_do_not_drift() {
+        let first = Day::parse("2024-01-31").expect("a test names real days");
+        let periods: Vec<String> = Period::from_on(first, Interval::MONTH)
+            .take(3)
+            .map(|period| period.to_string())
+            .collect();
+        assert_eq!(
+            periods,
+            [
+                "2024-01-31 to 2024-02-28",
+                "2024-02-29 to 2024-03-30",
+                "2024-03-31 to 2024-04-29"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_whole_months_are_counted() {
+        let months = |start, end| {
+            let day = |text| Day::parse(text).expect("a test names real days");
+            Period::of_days(day(start), day(end)).whole_months()
+        };
+        assert_eq!(months("2024-01-01", "2024-02-29"), Some(2));
+        assert_eq!(months("2023-07-01", "2024-06-30"), Some(12));
+        assert_eq!(months("2024-01-01", "2024-02-28"), None);
+        assert_eq!(months("2024-01-02", "2024-01-31"), None);
+        assert_eq!(months("2024-03-01", "2024-01-31"), None);
     }
 }

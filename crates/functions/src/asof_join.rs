@@ -1,0 +1,66 @@
+//! The as-of join: each row of the left with the newest row of the right that is not after it.
+//!
+//! A plan says it as a LEFT or INNER join with [`asof_match`] around the comparison of times.
+//! [`AsofJoinRule`] turns that into an [`AsofJoin`] node, which [`AsofJoinExec`] runs: one pass over both
+//! sides, sorted by their keys and times.
+
+mod exec;
+mod matches;
+mod node;
+mod right;
+mod rule;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_expr::scalar_doc_sections::DOC_SECTION_CONDITIONAL;
+use datafusion_expr::{Documentation, ScalarUDF};
+
+use crate::error::invalid;
+use crate::scalar::Scalar;
+
+pub(crate) use exec::AsofJoinExec;
+pub(crate) use node::AsofJoin;
+pub(crate) use rule::AsofJoinRule;
+
+const ASOF_MATCH: &str = "asof_match";
+
+/// The scalar function `asof_match(condition)`.
+pub(crate) fn asof_match() -> Arc<ScalarUDF> {
+    let documentation = Documentation::builder(
+        DOC_SECTION_CONDITIONAL,
+        "In the ON of a LEFT or INNER join: takes of all right rows with the keys of a left row the \
+         newest that the condition lets through, as ASOF JOIN … MATCH_CONDITION does. The other \
+         conditions of ON must be equalities between both sides. A left row without a match has NULLs \
+         in a LEFT join. NULL keys and times match nothing. An error where two right rows of one key \
+         and time would match.",
+        "asof_match(left_time >= right_time [AND right_time >= left_expression])",
+    )
+    .with_argument(
+        "condition",
+        "left_time >= right_time, or >; and, as a tolerance, right_time >= an expression of the left \
+         row, such as left_time - INTERVAL '3 months'.",
+    )
+    .with_sql_example(
+        "SELECT e.period_end, e.value, p.value AS price\nFROM exports e ASOF JOIN prices p MATCH_CONDITION (e.period_end >= p.period_end) ON e.authority = p.authority",
+    )
+    .build();
+    let scalar = Scalar {
+        name: ASOF_MATCH,
+        coerce: |given| match given {
+            [DataType::Boolean] => Some(vec![DataType::Boolean]),
+            _ => None,
+        },
+        result: |_| DataType::Boolean,
+        compute: |_| {
+            Err(invalid(
+                ASOF_MATCH,
+                "it belongs in the ON of a LEFT or INNER join, once and joined by AND to equalities",
+            ))
+        },
+        rises_with: None,
+        preimage: None,
+        documentation,
+    };
+    scalar.into_udf()
+}
