@@ -7,6 +7,7 @@
 
 mod catalog;
 mod data;
+mod docs;
 mod figures;
 mod plan;
 mod server;

@@ -1,4 +1,4 @@
-//! Options by name: `yoy(value, period, signed => true) OVER (…)`.
+//! Options by name, `yoy(value, period, signed => true) OVER (…)`, and names by use.
 //!
 //! DataFusion can put named arguments into the places of a fixed list, but leaves none of them out. The
 //! period functions take their options as one struct instead, which is what names become here.
@@ -42,8 +42,21 @@ impl VisitorMut for Gather {
             && let FunctionArguments::List(list) = &mut function.args
         {
             place_last(&function.name, list);
+            if function.over.is_none() {
+                name_fillers(&mut function.name);
+            }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `locf(sum(x))` without OVER is gap filling's; in a plan it has a name of its own, since a scalar function
+/// would hide the window function of its name.
+fn name_fillers(name: &mut ObjectName) {
+    for filler in ["locf", "interpolate"] {
+        if is_among(name, &[filler.to_owned()]) {
+            *name = ObjectName::from(vec![Ident::new(format!("gapfill_{filler}"))]);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn asof_match() -> Arc<ScalarUDF> {
          row, such as left_time - INTERVAL '3 months'.",
     )
     .with_sql_example(
-        "SELECT e.period_end, e.value, p.value AS price\nFROM exports e ASOF JOIN prices p MATCH_CONDITION (e.period_end >= p.period_end) ON e.authority = p.authority",
+        "WITH months AS (SELECT period_start AS month FROM calendar(DATE '2023-12-01', DATE '2024-02-01', INTERVAL '1 month'))\nSELECT m.month, p.period_start AS quoted_on, p.value\nFROM months m\nASOF JOIN prices p MATCH_CONDITION (m.month >= p.period_start AND p.period_start >= m.month - INTERVAL '2 months')\n  ON p.product = CASE WHEN m.month IS NOT NULL THEN 'Nd oxide' END\nORDER BY m.month",
     )
     .build();
     let scalar = Scalar {

@@ -122,7 +122,9 @@ impl RowState for Compare {
         };
         Ok(Cell::Number(match self.comparison {
             Comparison::Prior => Some(base),
-            Comparison::Change => value.map(|value| value - base),
+            Comparison::Change => value
+                .map(|value| value - base)
+                .filter(|change| change.is_finite()),
             Comparison::Growth if self.signed => value.and_then(|it| signed_growth(it, base)),
             Comparison::Growth | Comparison::Reason => value.and_then(|it| growth(it, base)),
         }))

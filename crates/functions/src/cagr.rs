@@ -30,7 +30,7 @@ pub(crate) fn cagr() -> Arc<AggregateUDF> {
     .with_argument("value", "The level, of any numeric type.")
     .with_argument("period", "A day that tells when: the start of the period, or its end.")
     .with_sql_example(
-        "SELECT cagr(value, period_start) FROM quotas_by_year\nWHERE stage = 'mining' AND holder_kind = 'national' AND mineral_class = 'all' AND commodity = 'rare_earths' AND regulator_line = 'mining_control' AND period_start >= DATE '2018-01-01'",
+        "SELECT cagr(value, period_start)\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all' AND period_start >= DATE '2018-01-01'",
     )
     .with_related_udf("yoy")
     .build();

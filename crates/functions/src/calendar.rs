@@ -36,7 +36,7 @@ pub(crate) fn calendar_periods() -> Arc<ScalarUDF> {
     .with_argument("last", "A day that the last period holds.")
     .with_argument("interval", "A number of months, quarters, years, weeks or days.")
     .with_sql_example(
-        "SELECT calendar_periods(DATE '2024-01-01', DATE '2024-12-31', INTERVAL '3 months')",
+        "SELECT calendar_periods(DATE '2024-01-01', DATE '2024-06-30', INTERVAL '3 months')",
     )
     .with_related_udf("time_bucket")
     .build();

@@ -35,7 +35,7 @@ pub(crate) fn change() -> Arc<WindowUDF> {
          most so much older than the date one interval earlier.",
     )
     .with_sql_example(
-        "SELECT period_start, value,\n       change(value, period_start, period_end, INTERVAL '1 year')\n         OVER (ORDER BY period_start, period_end) AS more_than_a_year_before\nFROM quotas_by_year\nWHERE stage = 'mining' AND holder_kind = 'national' AND mineral_class = 'all' AND commodity = 'rare_earths' AND regulator_line = 'mining_control'",
+        "SELECT period_start, value,\n       change(value, period_start, period_end, INTERVAL '1 year') OVER (ORDER BY period_start, period_end) AS more_than_a_year_before\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all'\nORDER BY period_start",
     )
     .with_related_udf("growth")
     .build();

@@ -42,7 +42,7 @@ pub(crate) fn from_ytd() -> Arc<WindowUDF> {
         "The constant month, from 1 to 12, in which the year starts; 1 where left out.",
     )
     .with_sql_example(
-        "SELECT flow['period_start'], flow['period_end'], flow['value']\nFROM (SELECT from_ytd(value, period_start, period_end)\n               OVER (PARTITION BY series ORDER BY period_start, period_end) AS flow\n      FROM exports WHERE cumulative)",
+        "SELECT part['period_start'] AS period_start, part['period_end'] AS period_end, part['value'] AS value\nFROM (SELECT from_ytd(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS part\n      FROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND cumulative)\nORDER BY period_start DESC",
     )
     .with_related_udf("from_ytd_value")
     .with_related_udf("ytd")
@@ -61,7 +61,7 @@ pub(crate) fn from_ytd_value() -> Arc<WindowUDF> {
     )
     .with_argument("value, period, fiscal_start_month", "As from_ytd takes them.")
     .with_sql_example(
-        "SELECT period_end, from_ytd_value(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS since_the_figure_before\nFROM exports WHERE cumulative",
+        "SELECT period_start, period_end, value,\n       from_ytd_value(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS since_the_figure_before\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND cumulative\nORDER BY period_end DESC",
     )
     .with_related_udf("from_ytd")
     .build();

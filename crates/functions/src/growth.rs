@@ -39,7 +39,7 @@ pub(crate) fn growth() -> Arc<WindowUDF> {
         "Growth relative to the base's size, so that a negative base has one too.",
     )
     .with_sql_example(
-        "SELECT period_start, value,\n       growth(value, period_start, period_end, INTERVAL '3 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS on_the_quarter\nFROM production",
+        "SELECT period_start, value,\n       growth(value, period_start, period_end, INTERVAL '2 years') OVER (ORDER BY period_start, period_end) AS over_two_years\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all'\nORDER BY period_start",
     )
     .with_related_udf("yoy")
     .with_related_udf("prior")
@@ -59,7 +59,7 @@ pub(crate) fn growth_reason() -> Arc<WindowUDF> {
     )
     .with_argument("value, period, interval", "As growth takes them, with the same options.")
     .with_sql_example(
-        "SELECT period_start, value,\n       growth_reason(value, period_start, period_end, INTERVAL '3 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS why_not\nFROM production",
+        "SELECT period_start, value,\n       growth_reason(value, period_start, period_end, INTERVAL '2 years') OVER (ORDER BY period_start, period_end) AS why_not\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all'\nORDER BY period_start",
     )
     .with_related_udf("growth")
     .build();

@@ -31,7 +31,7 @@ pub(crate) fn index_to() -> Arc<WindowUDF> {
     )
     .with_argument("day", "The constant day on which the base period starts.")
     .with_sql_example(
-        "SELECT period_start, value,\n       index_to(value, period_start, period_end, DATE '2020-01-01')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS of_2020\nFROM prices WHERE frequency = 'A'",
+        "SELECT period_start, value,\n       index_to(value, period_start, period_end, DATE '2020-01-01') OVER (ORDER BY period_start, period_end) AS of_2020\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all'\nORDER BY period_start",
     )
     .with_related_udf("growth")
     .build();

@@ -40,7 +40,7 @@ pub(crate) fn interpolate() -> Arc<WindowUDF> {
         "A line that is straight in days; else in months, each of which has the same length.",
     )
     .with_sql_example(
-        "SELECT period_start, interpolate(value, period_start, period_end, INTERVAL '1 year')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS estimate\nFROM prices",
+        "SELECT day, interpolate(value, day) OVER (ORDER BY day) AS between\nFROM (VALUES (DATE '2024-01-31', 100.0), (DATE '2024-02-29', NULL), (DATE '2024-03-31', 120.0)) AS t(day, value)\nORDER BY day",
     )
     .with_related_udf("locf")
     .build();

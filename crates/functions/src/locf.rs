@@ -31,7 +31,7 @@ pub(crate) fn locf() -> Arc<WindowUDF> {
          where left out.",
     )
     .with_sql_example(
-        "SELECT period_start, locf(value, period_start, period_end, INTERVAL '2 months')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS last_known\nFROM prices",
+        "SELECT day, locf(value, day) OVER (ORDER BY day) AS last_known\nFROM (VALUES (DATE '2024-01-31', 100.0), (DATE '2024-02-29', NULL), (DATE '2024-03-31', 120.0)) AS t(day, value)\nORDER BY day",
     )
     .with_related_udf("interpolate")
     .build();

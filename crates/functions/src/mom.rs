@@ -38,7 +38,7 @@ pub(crate) fn mom() -> Arc<WindowUDF> {
         "Growth relative to the base's size, so that a negative base has one too.",
     )
     .with_sql_example(
-        "SELECT period_start, value, mom(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS growth\nFROM exports",
+        "SELECT period_start, period_end, value,\n       mom(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS growth\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .with_related_udf("growth")
     .with_related_udf("prior")
@@ -58,7 +58,7 @@ pub(crate) fn mom_reason() -> Arc<WindowUDF> {
     )
     .with_argument("value, period", "As mom takes them, with the same options.")
     .with_sql_example(
-        "SELECT period_start, value, mom_reason(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS why_not\nFROM exports",
+        "SELECT period_start, period_end, value,\n       mom_reason(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS why_not\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .with_related_udf("mom")
     .build();

@@ -25,7 +25,7 @@ pub(crate) fn period_length_months() -> Arc<ScalarUDF> {
     )
     .with_argument("period_start, period_end", "The days, both part of the period.")
     .with_sql_example(
-        "SELECT value / period_length_months(period_start, period_end) AS a_month\nFROM exports",
+        "SELECT period_start, period_end, period_length_months(period_start, period_end) AS months\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nORDER BY months DESC, period_start",
     )
     .with_related_udf("end_of_period")
     .build();

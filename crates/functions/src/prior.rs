@@ -36,7 +36,7 @@ pub(crate) fn prior() -> Arc<WindowUDF> {
          most so much older than the date one interval earlier.",
     )
     .with_sql_example(
-        "SELECT period_start, value,\n       prior(value, period_start, period_end, INTERVAL '1 year')\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS year_before\nFROM production",
+        "SELECT period_start, period_end, value,\n       prior(value, period_start, period_end, INTERVAL '1 year') OVER (ORDER BY period_start, period_end) AS year_before\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .build();
     let prior = Behaviour::Rows(|call| start(call, None, Comparison::Prior));

@@ -37,7 +37,7 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
          2000-01-01.",
     )
     .with_sql_example(
-        "SELECT time_bucket(INTERVAL '3 months', period_start) AS quarter, sum(value)\nFROM exports WHERE frequency = 'M' GROUP BY quarter",
+        "SELECT time_bucket(INTERVAL '3 months', period_start) AS quarter, sum(value)\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND period_length_months(period_start, period_end) <= 2\nGROUP BY quarter ORDER BY quarter DESC",
     )
     .with_related_udf("time_bucket_gapfill")
     .build();

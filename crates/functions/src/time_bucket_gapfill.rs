@@ -27,11 +27,11 @@ pub(crate) fn time_bucket_gapfill() -> Arc<ScalarUDF> {
     .with_argument("date", "A DATE, or a TIMESTAMP without a zone.")
     .with_argument("origin", "A constant day with which a bucket starts, as in time_bucket.")
     .with_sql_example(
-        "SELECT series, time_bucket_gapfill(INTERVAL '1 month', period_start) AS month,\n       locf(avg(value), INTERVAL '3 months') AS last_known, interpolate(avg(value)) AS between\nFROM prices GROUP BY series, month",
+        "SELECT time_bucket_gapfill(INTERVAL '1 month', day) AS month, sum(value) AS value,\n       locf(sum(value)) AS last_known, interpolate(sum(value)) AS between\nFROM (VALUES (DATE '2024-01-15', 100.0), (DATE '2024-03-20', 120.0)) AS t(day, value)\nGROUP BY month ORDER BY month",
     )
     .with_related_udf("time_bucket")
-    .with_related_udf("locf")
-    .with_related_udf("interpolate")
+    .with_related_udf("gapfill_locf")
+    .with_related_udf("gapfill_interpolate")
     .build();
     let scalar = Scalar {
         name: "time_bucket_gapfill",
@@ -50,28 +50,28 @@ pub(crate) fn time_bucket_gapfill() -> Arc<ScalarUDF> {
     scalar.into_udf()
 }
 
-/// `locf(aggregate [, max_gap])`.
+/// `gapfill_locf(aggregate [, max_gap])`. A scalar function has no name with a window function in common.
 pub(crate) fn locf() -> Arc<ScalarUDF> {
     filler(
-        "locf",
-        "Around an aggregate, in a query whose GROUP BY has time_bucket_gapfill: where the aggregate is \
-         NULL, its last value before in the group. With OVER, see the window function.",
+        "gapfill_locf",
+        "locf without OVER means this. Around an aggregate, in a query whose GROUP BY has time_bucket_gapfill: where the aggregate is \
+         NULL, its last value before in the group.",
         |given| fill_types(given, |value| Some(value.clone())),
         |given| given[0].clone(),
-        |_| misplaced("locf"),
+        |_| misplaced("gapfill_locf"),
     )
 }
 
-/// `interpolate(aggregate [, max_gap])`.
+/// `gapfill_interpolate(aggregate [, max_gap])`.
 pub(crate) fn interpolate() -> Arc<ScalarUDF> {
     filler(
-        "interpolate",
-        "Around an aggregate, in a query whose GROUP BY has time_bucket_gapfill: where the aggregate is \
+        "gapfill_interpolate",
+        "interpolate without OVER means this. Around an aggregate, in a query whose GROUP BY has time_bucket_gapfill: where the aggregate is \
          NULL, the value on the straight line between its neighbours, each bucket of one length. With \
          OVER, see the window function.",
         |given| fill_types(given, |value| is_number(value).then_some(DataType::Float64)),
         |_| DataType::Float64,
-        |_| misplaced("interpolate"),
+        |_| misplaced("gapfill_interpolate"),
     )
 }
 
@@ -93,7 +93,7 @@ fn filler(
         "As a constant interval: how old the last value may be, or how far apart the neighbours.",
     )
     .with_sql_example(format!(
-        "SELECT time_bucket_gapfill(INTERVAL '1 month', period_start) AS month,\n       {name}(avg(value))\nFROM prices WHERE product = 'Nd2O3' GROUP BY month"
+        "SELECT time_bucket_gapfill(INTERVAL '1 month', day) AS month, {name}(avg(value)) AS value\nFROM (VALUES (DATE '2024-01-15', 100.0), (DATE '2024-03-20', 120.0)) AS t(day, value)\nGROUP BY month ORDER BY month"
     ))
     .with_related_udf("time_bucket_gapfill")
     .build();
@@ -130,6 +130,6 @@ fn fill_types(
 fn misplaced<T>(name: &str) -> Result<T> {
     Err(invalid(
         name,
-        "without OVER it belongs around an aggregate, in a query whose GROUP BY has time_bucket_gapfill",
+        "locf and interpolate without OVER belong around an aggregate, in a query whose GROUP BY has time_bucket_gapfill",
     ))
 }

@@ -41,7 +41,7 @@ pub(crate) fn yoy() -> Arc<WindowUDF> {
         "Growth relative to the base's size, so that a negative base has one too.",
     )
     .with_sql_example(
-        "SELECT period_start, period_end, value,\n       yoy(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS growth\nFROM exports\nQUALIFY period_start >= DATE '2024-01-01'  -- WHERE would remove the bases too",
+        "SELECT period_start, period_end, value,\n       yoy(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS growth\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .with_related_udf("growth")
     .with_related_udf("prior")
@@ -61,7 +61,7 @@ pub(crate) fn yoy_reason() -> Arc<WindowUDF> {
     )
     .with_argument("value, period", "As yoy takes them, with the same options.")
     .with_sql_example(
-        "SELECT period_start, value, yoy_reason(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS why_not\nFROM exports",
+        "SELECT period_start, period_end, value,\n       yoy_reason(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS why_not\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .with_related_udf("yoy")
     .build();

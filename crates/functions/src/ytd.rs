@@ -35,7 +35,7 @@ pub(crate) fn ytd() -> Arc<WindowUDF> {
         "The constant month, from 1 to 12, in which the year starts; 1 where left out.",
     )
     .with_sql_example(
-        "SELECT period_start, period_end, value,\n       ytd(value, period_start, period_end)\n         OVER (PARTITION BY series ORDER BY period_start, period_end) AS so_far\nFROM exports\nWHERE frequency = 'M' AND NOT cumulative",
+        "SELECT period_start, period_end, value,\n       ytd(value, period_start, period_end) OVER (ORDER BY period_start, period_end) AS so_far\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND period_length_months(period_start, period_end) <= 2\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )
     .with_related_udf("from_ytd")
     .build();

@@ -180,8 +180,10 @@ impl ExecutionPlan for VintagesExec {
         vec![order.map(|order| OrderingRequirements::from(LexRequirement::from(order)))]
     }
 
+    /// The order of its rows stands in its properties. To call it the input's would let a sort by other
+    /// columns be put below, where this operator needs its own.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.view != View::Revisions]
+        vec![false]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

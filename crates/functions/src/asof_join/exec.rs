@@ -199,8 +199,10 @@ impl ExecutionPlan for AsofJoinExec {
         vec![of(&self.exprs.0), of(&self.exprs.1)]
     }
 
+    /// The order of its rows stands in its properties. To call it the input's would let a sort by other
+    /// columns be put below, where this operator needs its own.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true, false]
+        vec![false, false]
     }
 
     fn execute(

@@ -172,8 +172,10 @@ impl ExecutionPlan for GapFillExec {
         vec![LexRequirement::new(order).map(OrderingRequirements::from)]
     }
 
+    /// The order of its rows stands in its properties. To call it the input's would let a sort by other
+    /// columns be put below, where this operator needs its own.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     fn execute(

@@ -18,8 +18,8 @@ use crate::time_bucket::time_bucket;
 
 const GAPFILL: &str = "time_bucket_gapfill";
 
-/// Replaces `time_bucket_gapfill` by `time_bucket` and a [`GapFill`] above the aggregate, and `locf` and
-/// `interpolate` by the columns that it fills.
+/// Replaces `time_bucket_gapfill` by `time_bucket` and a [`GapFill`] above the aggregate, and
+/// `gapfill_locf` and `gapfill_interpolate` by the columns that it fills.
 #[derive(Debug)]
 pub(crate) struct GapFillRule;
 
@@ -175,7 +175,7 @@ fn constant(expr: &Expr) -> Option<ScalarValue> {
     }
 }
 
-/// The calls of `locf` and `interpolate` in the expressions of a node.
+/// The calls of `gapfill_locf` and `gapfill_interpolate` in the expressions of a node.
 fn fill_calls(plan: &LogicalPlan) -> Result<Vec<ScalarFunction>> {
     let mut calls: Vec<ScalarFunction> = Vec::new();
     plan.apply_expressions(|expr| {
@@ -194,8 +194,8 @@ fn fill_calls(plan: &LogicalPlan) -> Result<Vec<ScalarFunction>> {
 
 fn kind_of(call: &ScalarFunction) -> Option<FillKind> {
     match call.name() {
-        "locf" => Some(FillKind::LastKnown),
-        "interpolate" => Some(FillKind::Line),
+        "gapfill_locf" => Some(FillKind::LastKnown),
+        "gapfill_interpolate" => Some(FillKind::Line),
         _ => None,
     }
 }
@@ -230,7 +230,7 @@ fn column_name(call: &ScalarFunction) -> String {
 fn misplaced(call: &ScalarFunction) -> datafusion_common::DataFusionError {
     invalid(
         call.name(),
-        "without OVER it belongs in a query whose GROUP BY has time_bucket_gapfill",
+        "locf and interpolate without OVER belong in a query whose GROUP BY has time_bucket_gapfill",
     )
 }
 
