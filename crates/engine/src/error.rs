@@ -228,7 +228,13 @@ fn without_prefix(message: &str) -> String {
         "Invalid argument error: ",
         "Cast error: ",
     ];
-    let mut message = message;
+    // What a function says of its arguments comes wrapped in what the planner says of it.
+    let mut message = match message.split_once("user-defined coercion failed with: ") {
+        Some((_, said)) => said
+            .split_once(". No function matches the given name")
+            .map_or(said, |(said, _)| said),
+        None => message,
+    };
     while let Some(rest) = PREFIXES
         .iter()
         .find_map(|prefix| message.strip_prefix(prefix))

@@ -11,7 +11,8 @@ use datafusion::sql::parser::Statement;
 
 use crate::guard::query_of;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, Select, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, SetExpr,
+    Value, Visit, VisitMut, Visitor, VisitorMut, WindowSpec, WindowType,
 };
 
 /// Rewrites every such QUALIFY of a statement.
@@ -46,19 +47,53 @@ fn complete_arms(body: &mut SetExpr) {
 
 /// `condition` becomes `(condition) AND (window IS NULL OR true)`.
 fn complete_select(select: &mut Select) {
-    let Some(condition) = &select.qualify else {
+    let windows = select.named_window.clone();
+    let Some(condition) = &mut select.qualify else {
         return;
     };
+    // The planner looks names of windows up in the SELECT list only.
+    let _ = condition.visit(&mut Unname { windows: &windows });
     if window_in(condition).is_some() {
         return;
     }
-    let Some(window) = select.projection.iter().find_map(window_in) else {
+    let Some(mut window) = select.projection.iter().find_map(window_in) else {
         return;
     };
+    let _ = VisitMut::visit(&mut window, &mut Unname { windows: &windows });
+    let condition = condition.clone();
     let always = binary(Expr::IsNull(Box::new(window)), BinaryOperator::Or, truth());
-    let condition = Expr::Nested(Box::new(condition.clone()));
+    let condition = Expr::Nested(Box::new(condition));
     let always = Expr::Nested(Box::new(always));
     select.qualify = Some(binary(condition, BinaryOperator::And, always));
+}
+
+/// Puts the definitions of named windows where their names are.
+struct Unname<'a> {
+    windows: &'a [NamedWindowDefinition],
+}
+
+impl VisitorMut for Unname<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::NamedWindow(name)) = &function.over
+            && let Some(spec) = self.spec(name)
+        {
+            function.over = Some(WindowType::WindowSpec(spec));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Unname<'_> {
+    fn spec(&self, name: &Ident) -> Option<WindowSpec> {
+        let named = |it: &&NamedWindowDefinition| it.0.value.eq_ignore_ascii_case(&name.value);
+        match &self.windows.iter().find(named)?.1 {
+            NamedWindowExpr::WindowSpec(spec) => Some(spec.clone()),
+            NamedWindowExpr::NamedWindow(_) => None,
+        }
+    }
 }
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {

@@ -58,6 +58,14 @@ impl Constant {
         matches!(self, Self::Interval | Self::Day)
     }
 
+    fn what(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Interval | Self::OptionalInterval => "the interval",
+            Self::Day => "the day",
+            Self::OptionalMonth => "the month",
+        }
+    }
+
     /// Whether an argument of this type can only be the constant.
     fn takes(self, given: &DataType) -> bool {
         match self {
@@ -171,10 +179,10 @@ impl<'a> Call<'a> {
             };
             match argument.downcast_ref::<Literal>() {
                 Some(literal) => Ok(Some(literal.value())),
-                None => Err(invalid(function, format!("{what} must be constant"))),
+                None => Err(invalid(function, format!("{what} must be a constant"))),
             }
         };
-        let constant = next(places.constant, "what follows the period")?;
+        let constant = next(places.constant, arguments.constant.what())?;
         let options = match next(places.options, "an option")? {
             None => Vec::new(),
             Some(options) => named(function, arguments.options, options)?,
@@ -269,8 +277,9 @@ impl<'a> Call<'a> {
             .map_err(|_| self.invalid(&format!("{what} must be an interval")))?;
         match given {
             ScalarValue::IntervalMonthDayNano(Some(parts)) => {
-                Interval::from_parts(parts.months, parts.days, parts.nanoseconds)
-                    .map_err(|error| invalid(self.function, error))
+                Interval::from_parts(parts.months, parts.days, parts.nanoseconds).map_err(|error| {
+                    self.invalid(&error.to_string().replacen("the interval", what, 1))
+                })
             }
             _ => Err(self.invalid(&format!("{what} must not be NULL"))),
         }
@@ -287,7 +296,7 @@ fn named(
         return internal_err!("{function}: options arrived as {options:?}");
     };
     let fields = options.fields().iter().zip(options.columns());
-    let mut named = Vec::with_capacity(options.num_columns());
+    let mut named: Vec<(String, ScalarValue)> = Vec::with_capacity(options.num_columns());
     for (field, column) in fields {
         if !known.contains(&field.name().as_str()) {
             let known = known.join(", ");
@@ -295,6 +304,10 @@ fn named(
                 function,
                 format!("there is no option {}, only {known}", field.name()),
             ));
+        }
+        if named.iter().any(|(given, _)| given == field.name()) {
+            let message = format!("the option {} is given twice", field.name());
+            return Err(invalid(function, message));
         }
         named.push((
             field.name().clone(),

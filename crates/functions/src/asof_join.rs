@@ -25,6 +25,9 @@ pub(crate) use rule::AsofJoinRule;
 
 const ASOF_MATCH: &str = "asof_match";
 
+/// What messages call it.
+const ASOF_JOIN: &str = "as-of join";
+
 /// The scalar function `asof_match(condition)`.
 pub(crate) fn asof_match() -> Arc<ScalarUDF> {
     let documentation = Documentation::builder(

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use datafusion_common::Result;
 use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
-use didymium_model::{Interval, Moment, Period, within};
+use didymium_model::{Interval, Misplaced, Moment, Period, within};
 
 use crate::arguments::{Arguments, Constant, Periods};
 use crate::cells::{Cell, CellType};
+use crate::error::invalid;
 use crate::period_window::{Behaviour, PeriodWindow, RowState};
+
+const NAME: &str = "locf";
 
 /// The window function `locf(value, period [, max_gap])`.
 pub(crate) fn locf() -> Arc<WindowUDF> {
@@ -17,7 +20,8 @@ pub(crate) fn locf() -> Arc<WindowUDF> {
         DOC_SECTION_ANALYTICAL,
         "The value, or where it is NULL the last one before it in the partition, in the value's own \
          unit. NULL before the first value, and where the last one is older than max_gap. In a query \
-         with time_bucket_gapfill it is written without OVER, around an aggregate.",
+         with time_bucket_gapfill it is written without OVER, around an aggregate. An error where one \
+         period occurs twice in a partition.",
         "locf(value, period_start [, period_end] [, max_gap])",
     )
     .with_argument("value", "The level, of any numeric type.")
@@ -37,6 +41,7 @@ pub(crate) fn locf() -> Arc<WindowUDF> {
     .build();
     let locf = Behaviour::Rows(|call| {
         Ok(Box::new(Carried {
+            period: None,
             last: None,
             max_gap: call.interval()?,
         }))
@@ -46,11 +51,13 @@ pub(crate) fn locf() -> Arc<WindowUDF> {
         constant: Constant::OptionalInterval,
         options: &[],
     };
-    Arc::new(PeriodWindow::new("locf", arguments, CellType::Number, locf, documentation).into())
+    Arc::new(PeriodWindow::new(NAME, arguments, CellType::Number, locf, documentation).into())
 }
 
 #[derive(Debug)]
 struct Carried {
+    /// The period of the row before.
+    period: Option<Period>,
     last: Option<(Moment, f64)>,
     max_gap: Option<Interval>,
 }
@@ -60,6 +67,9 @@ impl RowState for Carried {
         let Some(period) = period else {
             return Ok(Cell::Number(value));
         };
+        if self.period.replace(period) == Some(period) {
+            return Err(invalid(NAME, Misplaced::Duplicate(period)));
+        }
         if let Some(value) = value {
             self.last = Some((period.start, value));
             return Ok(Cell::Number(Some(value)));

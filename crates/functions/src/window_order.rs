@@ -1,5 +1,9 @@
 //! Orders the windows of the period functions by their period.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StructArray};
+use arrow::datatypes::{Field, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::expr::Sort;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
@@ -27,6 +31,9 @@ impl ExprPlanner for WindowOrder {
         };
         refuse_modifiers(function.name, &window)?;
         let periods = take_periods(function, &mut window)?;
+        if let Some(last) = window.args.last_mut() {
+            fold_options(last)?;
+        }
         window.order_by = ordered_by(function.name, periods, window.order_by)?;
         window.window_frame = WindowFrame::new(Some(false));
         Ok(PlannerResult::Original(window))
@@ -38,7 +45,7 @@ fn refuse_modifiers(function: &str, window: &RawWindowExpr) -> Result<()> {
     if !without_frame.contains(&window.window_frame) {
         return Err(invalid(
             function,
-            "a period finds its base by the calendar: leave the frame (ROWS, RANGE, GROUPS) out",
+            "rows are told apart by their periods and not by their number: leave the frame (ROWS, RANGE, GROUPS) out",
         ));
     }
     if window.filter.is_some() || window.distinct || window.null_treatment.is_some() {
@@ -72,6 +79,31 @@ fn take_periods(function: &PeriodWindow, window: &mut RawWindowExpr) -> Result<V
     }
     window.args.splice(1..1, periods.iter().cloned());
     Ok(periods)
+}
+
+/// Turns a struct of constants into one constant. The optimizer would do it later, under an alias, and
+/// DataFusion 55 then takes the sort keys of two calls in one window for different ones.
+fn fold_options(options: &mut Expr) -> Result<()> {
+    let Expr::ScalarFunction(call) = &options else {
+        return Ok(());
+    };
+    if call.name() != "named_struct" {
+        return Ok(());
+    }
+    let mut fields: Vec<(FieldRef, ArrayRef)> = Vec::new();
+    for pair in call.args.chunks(2) {
+        let [Expr::Literal(name, _), Expr::Literal(value, _)] = pair else {
+            return Ok(());
+        };
+        let Some(name) = name.try_as_str().flatten() else {
+            return Ok(());
+        };
+        let field = Field::new(name, value.data_type(), true);
+        fields.push((Arc::new(field), value.to_array()?));
+    }
+    let folded = ScalarValue::Struct(Arc::new(StructArray::from(fields)));
+    *options = Expr::Literal(folded, None);
+    Ok(())
 }
 
 /// How many of the last arguments are no columns: the constant behind the period, the options.

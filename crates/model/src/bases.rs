@@ -37,7 +37,7 @@ impl Bases {
         Ok(match rule {
             Match::Exact if explains => Self::Exact(Lookback::explaining(interval)),
             Match::Exact => Self::Exact(Lookback::new(interval)),
-            Match::Unit(unit) => Self::Unit(UnitLookback::new(interval, unit)?),
+            Match::Unit(unit) => Self::Unit(UnitLookback::new(interval, unit, explains)?),
             Match::Nearest(tolerance) => Self::Nearest(NearestLookback::new(interval, tolerance)),
         })
     }

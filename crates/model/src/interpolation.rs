@@ -5,8 +5,8 @@ use crate::{Buckets, CalendarDay, Interval, Moment};
 /// What a line is straight in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Calendar months: each has the same length, and a month's end is a whole number of months from
-    /// another's.
+    /// Calendar months, each of which has the same length. Where all times are ends of months, they lie
+    /// whole months apart.
     Months,
     /// Days.
     Days,
@@ -14,26 +14,50 @@ pub enum Scale {
     Buckets(Buckets),
 }
 
+/// A place on a scale: whole units, and the part of one. Apart, since their sum would lose digits.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    whole: i64,
+    part: f64,
+}
+
+impl Place {
+    fn since(self, earlier: Self) -> f64 {
+        (self.whole - earlier.whole) as f64 + (self.part - earlier.part)
+    }
+}
+
 impl Scale {
     /// Where a time stands on the scale; `None` beyond the calendar.
-    fn place(self, moment: Moment) -> Option<f64> {
+    fn place(self, moment: Moment, are_month_ends: bool) -> Option<Place> {
         const DAY_NS: f64 = 86_400e9;
         let of_day = moment.nanosecond as f64 / DAY_NS;
         match self {
-            Self::Days => Some(f64::from(moment.day.days_from_epoch()) + of_day),
-            Self::Buckets(buckets) => buckets.number(moment.day).map(|number| number as f64),
+            Self::Days => Some(Place {
+                whole: moment.day.days_from_epoch().into(),
+                part: of_day,
+            }),
+            Self::Buckets(buckets) => Some(Place {
+                whole: buckets.number(moment.day)?,
+                part: 0.0,
+            }),
             Self::Months => {
                 let day = CalendarDay::of(moment.day)?;
-                if day.is_month_end() {
-                    return Some((day.month() + 1) as f64);
-                }
-                let length = day.month_end().day() as f64;
                 let passed = (day.day() - 1) as f64 + of_day;
-                Some(day.month() as f64 + passed / length)
+                Some(Place {
+                    whole: day.month(),
+                    part: match are_month_ends {
+                        true => 0.0,
+                        false => passed / day.month_end().day() as f64,
+                    },
+                })
             }
         }
     }
 }
+
+/// A value with its row and time.
+type Known = (usize, Moment, f64);
 
 /// Fills the holes between known values by straight lines. Ends are never extended, and a hole that
 /// is longer than `longest` stays.
@@ -42,36 +66,32 @@ pub fn interpolate(
     scale: Scale,
     longest: Option<Interval>,
 ) -> Vec<Option<f64>> {
+    let mut times = points.iter().filter_map(|(moment, _)| *moment);
+    let are_month_ends = times.all(|time| time.day.is_month_end());
+    let place = |moment| scale.place(moment, are_month_ends);
     let mut filled: Vec<Option<f64>> = points.iter().map(|(_, value)| *value).collect();
     let known = |(row, (moment, value)): (usize, &(Option<Moment>, Option<f64>))| {
         Some((row, (*moment)?, (*value)?))
     };
-    let mut before: Option<(usize, Moment, f64)> = None;
+    let mut before: Option<Known> = None;
     for after in points.iter().enumerate().filter_map(known) {
-        if let Some(before) = before.replace(after)
-            && after.0 - before.0 > 1
-            && within(before.1, after.1, longest)
-        {
-            fill(points, scale, before, after, &mut filled);
+        let Some((first, from, low)) = before.replace(after) else {
+            continue;
+        };
+        let (last, to, high) = after;
+        let (Some(start), Some(end), true) = (place(from), place(to), within(from, to, longest))
+        else {
+            continue;
+        };
+        for row in first + 1..last {
+            let share = points[row].0.and_then(place);
+            let share = share.map(|at| at.since(start) / end.since(start));
+            // So that it never overflows between numbers that are far apart.
+            let value = share.map(|share| low * (1.0 - share) + high * share);
+            filled[row] = value.filter(|value| value.is_finite());
         }
     }
     filled
-}
-
-fn fill(
-    points: &[(Option<Moment>, Option<f64>)],
-    scale: Scale,
-    (first, from, low): (usize, Moment, f64),
-    (last, to, high): (usize, Moment, f64),
-    filled: &mut [Option<f64>],
-) {
-    let (Some(from), Some(to)) = (scale.place(from), scale.place(to)) else {
-        return;
-    };
-    for row in first + 1..last {
-        let at = points[row].0.and_then(|moment| scale.place(moment));
-        filled[row] = at.map(|at| low + (high - low) * (at - from) / (to - from));
-    }
 }
 
 /// Whether a time lies at most `longest` after another.

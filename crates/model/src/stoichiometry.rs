@@ -121,6 +121,9 @@ const NESTING: usize = 4;
 
 /// The elements up to a closing parenthesis or the end, and what follows.
 fn group(text: &str, depth: usize) -> Option<(Vec<(&str, f64)>, &str)> {
+    if depth > NESTING {
+        return None;
+    }
     let mut atoms = Vec::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
@@ -131,7 +134,8 @@ fn group(text: &str, depth: usize) -> Option<(Vec<(&str, f64)>, &str)> {
             let (inner, after) = group(&rest[1..], depth + 1)?;
             (inner, after.strip_prefix(')')?)
         } else {
-            let length = 1 + rest[1..].bytes().take_while(u8::is_ascii_lowercase).count();
+            let lower = rest.bytes().skip(1).take_while(u8::is_ascii_lowercase);
+            let length = 1 + lower.count();
             let element = rest
                 .get(..length)
                 .filter(|element| weight(element).is_some())?;
@@ -146,7 +150,7 @@ fn group(text: &str, depth: usize) -> Option<(Vec<(&str, f64)>, &str)> {
         );
         rest = counted;
     }
-    (depth <= NESTING).then_some((atoms, rest))
+    Some((atoms, rest))
 }
 
 /// A count behind an element; 1 where none is written.

@@ -1,6 +1,7 @@
 //! A series' past by calendar units: any day of the month will do.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::unit::Ordinals;
 use crate::{Base, Interval, InvalidInterval, Misplaced, Period, Unit};
@@ -10,56 +11,62 @@ use crate::{Base, Interval, InvalidInterval, Misplaced, Period, Unit};
 #[derive(Debug)]
 pub struct UnitLookback {
     ordinals: Ordinals,
-    /// The units of start and end, and the value, in their order.
-    recent: VecDeque<((i64, i64), Option<f64>)>,
+    /// Whether [`Base::LengthDiffers`] is told from [`Base::Missing`].
+    explains: bool,
+    /// The values by the units of start and end. Periods that start in one unit may end in any order.
+    recent: BTreeMap<(i64, i64), Option<f64>>,
 }
 
 impl UnitLookback {
-    /// An empty past.
+    /// An empty past. With `explains`, it tells a base of another length from none.
     ///
     /// # Errors
     /// [`InvalidInterval`] where the interval is no whole number of the units.
-    pub fn new(interval: Interval, unit: Unit) -> Result<Self, InvalidInterval> {
+    pub fn new(interval: Interval, unit: Unit, explains: bool) -> Result<Self, InvalidInterval> {
         Ok(Self {
             ordinals: Ordinals::new(interval, unit)?,
-            recent: VecDeque::new(),
+            explains,
+            recent: BTreeMap::new(),
         })
     }
 
     /// Adds the next period of the series and gives the base that lies before it.
     ///
     /// # Errors
-    /// [`Misplaced`] unless the period lies in later units than the one added before.
+    /// [`Misplaced`] for units that come twice, and for a start before that of the period added before.
     pub fn next(&mut self, period: Period, value: Option<f64>) -> Result<Base, Misplaced> {
         let ordinals = self.ordinals;
         let (Some(start), Some(end)) = (ordinals.of(period.start.day), ordinals.of(period.end.day))
         else {
             return Ok(Base::Missing);
         };
-        let units = (start, end);
-        match self.recent.back() {
-            Some((last, _)) if *last == units => return Err(Misplaced::Duplicate(period)),
-            Some((last, _)) if *last > units => return Err(Misplaced::OutOfOrder(period)),
-            _ => {}
+        let last = self.recent.last_key_value();
+        if last.is_some_and(|((last, _), _)| *last > start) {
+            return Err(Misplaced::OutOfOrder(period));
         }
         let wanted = (ordinals.earlier(start), ordinals.earlier(end));
-        while self
-            .recent
-            .front()
-            .is_some_and(|((oldest, _), _)| *oldest < wanted.0)
+        let explains = self.explains;
+        let is_past = |units: &(i64, i64)| match explains {
+            false => units.0 < wanted.0,
+            true => units.1 < wanted.0,
+        };
+        while let Some(oldest) = self.recent.first_entry()
+            && is_past(oldest.key())
         {
-            self.recent.pop_front();
+            oldest.remove();
         }
-        let found = self
-            .recent
-            .binary_search_by(|(units, _)| units.cmp(&wanted))
-            .ok();
-        let base = match found.map(|place| self.recent[place].1) {
+        let base = match self.recent.get(&wanted) {
+            None if explains && self.recent.keys().any(|units| units.1 == wanted.1) => {
+                Base::LengthDiffers
+            }
             None => Base::Missing,
             Some(None) => Base::Null,
-            Some(Some(value)) => Base::Value(value),
+            Some(Some(value)) => Base::Value(*value),
         };
-        self.recent.push_back((units, value));
+        match self.recent.entry((start, end)) {
+            Entry::Occupied(_) => return Err(Misplaced::Duplicate(period)),
+            Entry::Vacant(place) => place.insert(value),
+        };
         Ok(base)
     }
 }
@@ -76,7 +83,7 @@ mod tests {
 
     #[test]
     fn any_day_of_the_month_meets_any_day_of_the_base_month() {
-        let mut past = UnitLookback::new(Interval::YEAR, Unit::Month).expect("whole months");
+        let mut past = UnitLookback::new(Interval::YEAR, Unit::Month, false).expect("whole months");
         assert_eq!(past.next(on("2023-01-31"), Some(1.0)), Ok(Base::Missing));
         assert_eq!(past.next(on("2024-01-02"), None), Ok(Base::Value(1.0)));
         assert_eq!(past.next(on("2025-01-15"), Some(3.0)), Ok(Base::Null));

@@ -68,6 +68,7 @@ impl YearToDate {
             }
         };
         let sum = before.zip(value).map(|(before, value)| before + value);
+        let sum = sum.filter(|sum| sum.is_finite());
         self.last = Some(Last {
             period,
             start_year,
@@ -124,7 +125,10 @@ impl FromYearToDate {
         }
         let flow = match self.last {
             Some((last, before)) if last.start.day == first_day => Flow {
-                value: value.zip(before).map(|(value, before)| value - before),
+                value: value
+                    .zip(before)
+                    .map(|(value, before)| value - before)
+                    .filter(|flow| flow.is_finite()),
                 start: last.end.day.next().unwrap_or(last.end.day),
                 end: period.end.day,
             },

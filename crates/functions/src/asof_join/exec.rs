@@ -24,7 +24,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::asof_join::matches::Matches;
 use crate::asof_join::right::{ASCENDING, Converter, Right, Side, SideExprs};
-use crate::asof_join::{ASOF_MATCH, AsofJoin};
+use crate::asof_join::{ASOF_JOIN, AsofJoin};
 use crate::error::invalid;
 
 /// Makes a physical expression over a schema.
@@ -278,7 +278,7 @@ impl Joining {
             });
             if found.is_some_and(|found| found.is_tied) {
                 return Err(invalid(
-                    ASOF_MATCH,
+                    ASOF_JOIN,
                     "two right rows have one key and time: join by all keys, or pick a vintage",
                 ));
             }

@@ -10,7 +10,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Extension, Join, LogicalP
 use datafusion_optimizer::AnalyzerRule;
 
 use crate::asof_join::node::Comparison;
-use crate::asof_join::{ASOF_MATCH, AsofJoin};
+use crate::asof_join::{ASOF_JOIN, ASOF_MATCH, AsofJoin};
 use crate::error::invalid;
 
 /// Replaces joins with `asof_match` in their condition by [`AsofJoin`] nodes.
@@ -45,7 +45,7 @@ fn asof_join(join: &Join) -> Result<Option<AsofJoin>> {
         JoinType::Inner => false,
         other => {
             return Err(invalid(
-                ASOF_MATCH,
+                ASOF_JOIN,
                 format!("an as-of join is a LEFT or an INNER join, not {other}"),
             ));
         }
@@ -91,7 +91,7 @@ fn has_match(expr: &Expr) -> bool {
 
 fn refused(part: &Expr) -> datafusion_common::DataFusionError {
     invalid(
-        ASOF_MATCH,
+        ASOF_JOIN,
         format!(
             "beside the comparison of times an as-of join takes equalities between both sides, not {part}"
         ),
@@ -121,7 +121,7 @@ impl Sides<'_> {
     fn comparisons(&self, condition: &Expr) -> Result<(Comparison, Option<Comparison>)> {
         let wrong = || {
             invalid(
-                ASOF_MATCH,
+                ASOF_JOIN,
                 format!(
                     "the condition must be left_time >= right_time, perhaps with AND right_time >= an expression of the left row, not {condition}"
                 ),
@@ -166,7 +166,7 @@ impl Sides<'_> {
             return Ok(());
         }
         Err(invalid(
-            ASOF_MATCH,
+            ASOF_JOIN,
             format!("{expr} must be a date, a timestamp or an integer, not {data_type}"),
         ))
     }

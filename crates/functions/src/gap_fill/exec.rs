@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{SortOptions, concat_batches, partition};
@@ -29,7 +30,7 @@ use crate::gap_fill::GapFill;
 use crate::gap_fill::node::Fill;
 use crate::gap_fill::spine::Spine;
 
-/// Rows that one query's gap filling may add, per stream.
+/// Rows that one gap filling may add.
 const ADDED_ROWS: usize = 10_000_000;
 
 /// Adds the missing buckets of rows that come sorted by series and bucket.
@@ -42,6 +43,8 @@ pub(crate) struct GapFillExec {
     keys: Vec<usize>,
     spans: (Interval, Option<Day>),
     fills: Vec<Fill>,
+    /// How many rows its streams together may still add.
+    room: Arc<AtomicUsize>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
@@ -84,6 +87,7 @@ impl GapFillExec {
             keys,
             spans,
             fills,
+            room: Arc::new(AtomicUsize::new(ADDED_ROWS)),
             schema,
             properties,
         }
@@ -190,7 +194,7 @@ impl ExecutionPlan for GapFillExec {
             ready: Vec::new(),
             ended: false,
             memory: MemoryConsumer::new("GapFillExec").register(context.memory_pool()),
-            room: ADDED_ROWS,
+            room: Arc::clone(&self.room),
             batch_rows: context.session_config().batch_size(),
             bucket: self.bucket,
             keys: self.keys.clone(),
@@ -217,8 +221,8 @@ struct Filling {
     ready: Vec<RecordBatch>,
     ended: bool,
     memory: MemoryReservation,
-    /// How many rows may still be added.
-    room: usize,
+    /// How many rows all streams may still add.
+    room: Arc<AtomicUsize>,
     batch_rows: usize,
     bucket: usize,
     keys: Vec<usize>,
@@ -288,7 +292,16 @@ impl Filling {
         };
         let rows = concat_batches(first.schema_ref(), &series)?;
         let bucket = rows.column(self.bucket);
-        let Some(spine) = Spine::of(bucket, self.buckets, self.room)? else {
+        let room = self.room.load(Ordering::Relaxed);
+        let spine = Spine::of(bucket, self.buckets, room)?;
+        let fits = |spine: &Spine| {
+            let rest = |room: usize| room.checked_sub(spine.added());
+            let taken = self
+                .room
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+            taken.is_ok()
+        };
+        let Some(spine) = spine.filter(fits) else {
             return Err(invalid(
                 "time_bucket_gapfill",
                 format!(
@@ -296,7 +309,6 @@ impl Filling {
                 ),
             ));
         };
-        self.room -= spine.added();
         let columns = spine.columns(&rows, self.bucket, &self.keys, self.buckets, &self.fills)?;
         let filled = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         let mut start = 0;
