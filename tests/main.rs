@@ -5,6 +5,7 @@
     reason = "a test says by panicking what it did not expect"
 )]
 
+mod algebra;
 mod catalog;
 mod data;
 mod docs;

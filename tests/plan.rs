@@ -38,7 +38,7 @@ async fn one_file_is_read_in_its_order() {
     let plan = plan_over(&[&["a", "b"]]).await;
     assert!(!plan.contains("SortExec"), "{plan}");
     assert!(!plan.contains("SortPreservingMergeExec"), "{plan}");
-    assert!(plan.contains("BoundedWindowAggExec"), "{plan}");
+    assert!(plan.contains("SeriesWindowExec"), "{plan}");
 }
 
 #[tokio::test]

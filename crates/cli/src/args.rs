@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Tables(TablesArgs),
     /// Show a table's columns
     Describe(DescribeArgs),
+    /// List the functions and relations, or explain one
+    Functions(FunctionsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +148,14 @@ pub(crate) enum Format {
 pub(crate) struct TablesArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FunctionsArgs {
+    /// The function or relation to explain
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

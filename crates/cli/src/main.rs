@@ -3,6 +3,7 @@
 mod args;
 mod builtin;
 mod failure;
+mod functions;
 mod init;
 mod load;
 mod output;
@@ -56,6 +57,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Tables(args) => tables::list(args).await,
+        Command::Functions(args) => functions::run(&args),
         Command::Describe(args) => tables::describe(args).await,
     }
 }

@@ -79,6 +79,9 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     for rule in didymium_functions::analyzer_rules() {
         builder = builder.with_analyzer_rule(rule);
     }
+    for rule in didymium_functions::physical_rules() {
+        builder = builder.with_physical_optimizer_rule(rule);
+    }
     let mut state = builder
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();

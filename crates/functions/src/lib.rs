@@ -31,6 +31,7 @@ mod prior;
 mod qoq;
 mod quota_execution_rate;
 mod scalar;
+mod series_windows;
 mod time_bucket;
 mod time_bucket_gapfill;
 mod to_reo;
@@ -45,6 +46,7 @@ use datafusion_expr::registry::FunctionRegistry;
 use datafusion_expr::{AggregateUDF, Expr, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_optimizer::PhysicalOptimizerRule;
 use datafusion_physical_plan::ExecutionPlan;
 
 pub use error::Error;
@@ -118,6 +120,11 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(gap_fill::GapFillRule),
         Arc::new(asof_join::AsofJoinRule),
     ]
+}
+
+/// The rules that replace operators in a finished plan, to run last.
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    vec![Arc::new(series_windows::SeriesWindows)]
 }
 
 /// The operator for a node that [`analyzer_rules`] put into a plan; `None` for any other node. `create`
