@@ -135,6 +135,13 @@ class Server:
         return self.process.stdout.closed
 
 
+def wide_row(size: int) -> str:
+    """A SELECT list of that many bytes: no single value that a function makes may be so large."""
+    part = MIB // 4
+    assert size % part == 0
+    return ", ".join(f"repeat('x', {part}) as c{number}" for number in range(size // part))
+
+
 @dataclass
 class Answer:
     """Everything that one query sent."""

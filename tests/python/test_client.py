@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 import didymium
-from harness import Server
+import harness
+from harness import MIB, Server
 from test_limits import ENDLESS_COUNT, ENDLESS_ROWS, assert_idle
 
 TWO_ROWS = "select * from (values ('Nd', date '2024-02-29', 1.5), ('Pr', null, null)) as t(name, day, x) order by name"
@@ -168,7 +169,7 @@ def test_a_query_can_be_pinned(db: didymium.Client) -> None:
         ("select valu from quotas", didymium.SqlError, grpc.StatusCode.INVALID_ARGUMENT),
         ("select * from quota", didymium.NotFound, grpc.StatusCode.NOT_FOUND),
         ("drop table quotas", didymium.AuthError, grpc.StatusCode.PERMISSION_DENIED),
-        (f"select repeat('x', {3 << 20})", didymium.SqlError, grpc.StatusCode.OUT_OF_RANGE),
+        (f"select {harness.wide_row(3 * MIB)}", didymium.SqlError, grpc.StatusCode.OUT_OF_RANGE),
     ],
 )
 def test_each_code_has_its_exception(

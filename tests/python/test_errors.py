@@ -143,7 +143,7 @@ def test_long_lists_and_chains_below_the_limits_are_answered(server: Server) -> 
 
 
 def test_a_row_that_no_message_can_hold_is_refused_by_the_server(server: Server) -> None:
-    failure = harness.failure(server.stub, f"select repeat('x', {3 * MIB})")
+    failure = harness.failure(server.stub, f"select {harness.wide_row(3 * MIB)}")
     assert failure.code == StatusCode.OUT_OF_RANGE, failure.message
     server.assert_lives()
 

@@ -1,5 +1,6 @@
 //! `didymium functions`: what Didymium adds to SQL.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -22,10 +23,9 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
             "there is no function {name} of Didymium's own: `didymium functions` lists them"
         )));
     }
-    for function in found {
-        print!("{}", explained(function));
-    }
-    Ok(())
+    let text: String = found.into_iter().map(explained).collect();
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Failure::own(format!("can't write: {error}")))
 }
 
 fn list(functions: &[FunctionDoc]) -> Result<RecordBatch, Failure> {

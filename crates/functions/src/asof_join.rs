@@ -20,6 +20,7 @@ use crate::error::invalid;
 use crate::scalar::Scalar;
 
 pub(crate) use exec::AsofJoinExec;
+pub use exec::CreateExpr;
 pub(crate) use node::AsofJoin;
 pub(crate) use rule::AsofJoinRule;
 

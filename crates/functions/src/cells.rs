@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, StringArray, StructArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Float64Array, Float64Builder, StringBuilder, StructArray,
+};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion_common::{Result, ScalarValue, internal_err};
 use didymium_model::Flow;
@@ -38,40 +40,45 @@ impl Cell {
         Ok(match self {
             Self::Number(number) => ScalarValue::Float64(number),
             Self::Word(word) => ScalarValue::Utf8(word.map(str::to_owned)),
-            Self::Flow(_) => {
-                ScalarValue::try_from_array(&cells_to_array(CellType::Flow, &[self])?, 0)?
-            }
+            Self::Flow(flow) => ScalarValue::Struct(Arc::new(flows_to_array(&[flow])?)),
         })
     }
 }
 
-/// The results as a column.
-pub(crate) fn cells_to_array(cell_type: CellType, cells: &[Cell]) -> Result<ArrayRef> {
-    match cell_type {
-        CellType::Number => {
-            let numbers = cells.iter().map(|cell| match cell {
-                Cell::Number(number) => Ok(*number),
-                other => internal_err!("{other:?} is no number"),
-            });
-            Ok(Arc::new(numbers.collect::<Result<Float64Array>>()?))
+/// Results as they come, until they are a column.
+#[derive(Debug)]
+pub(crate) enum CellColumn {
+    Numbers(Float64Builder),
+    Words(StringBuilder),
+    Flows(Vec<Option<Flow>>),
+}
+
+impl CellColumn {
+    pub(crate) fn with_capacity(cell_type: CellType, rows: usize) -> Self {
+        match cell_type {
+            CellType::Number => Self::Numbers(Float64Builder::with_capacity(rows)),
+            CellType::Word => Self::Words(StringBuilder::new()),
+            CellType::Flow => Self::Flows(Vec::with_capacity(rows)),
         }
-        CellType::Word => {
-            let words = cells.iter().map(|cell| match cell {
-                Cell::Word(word) => Ok(*word),
-                other => internal_err!("{other:?} is no word"),
-            });
-            Ok(Arc::new(words.collect::<Result<StringArray>>()?))
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, cell: Cell) -> Result<()> {
+        match (self, cell) {
+            (Self::Numbers(numbers), Cell::Number(number)) => numbers.append_option(number),
+            (Self::Words(words), Cell::Word(word)) => words.append_option(word),
+            (Self::Flows(flows), Cell::Flow(flow)) => flows.push(flow),
+            (_, other) => return internal_err!("{other:?} does not belong into its column"),
         }
-        CellType::Flow => {
-            let flows = cells
-                .iter()
-                .map(|cell| match cell {
-                    Cell::Flow(flow) => Ok(*flow),
-                    other => internal_err!("{other:?} is no flow"),
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Ok(Arc::new(flows_to_array(&flows)?))
-        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Numbers(mut numbers) => Arc::new(numbers.finish()),
+            Self::Words(mut words) => Arc::new(words.finish()),
+            Self::Flows(flows) => Arc::new(flows_to_array(&flows)?),
+        })
     }
 }
 

@@ -31,6 +31,7 @@ mod prior;
 mod qoq;
 mod quota_execution_rate;
 mod scalar;
+mod series_ranges;
 mod series_windows;
 mod time_bucket;
 mod time_bucket_gapfill;
@@ -41,14 +42,14 @@ mod ytd;
 
 use std::sync::Arc;
 
-use datafusion_common::{DFSchema, Result};
+use datafusion_common::Result;
 use datafusion_expr::registry::FunctionRegistry;
-use datafusion_expr::{AggregateUDF, Expr, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
+use datafusion_expr::{AggregateUDF, ScalarUDF, UserDefinedLogicalNode, WindowUDF};
 use datafusion_optimizer::AnalyzerRule;
-use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_optimizer::PhysicalOptimizerRule;
 use datafusion_physical_plan::ExecutionPlan;
 
+pub use asof_join::CreateExpr;
 pub use error::Error;
 
 /// The window functions, in the order of their documentation.
@@ -135,7 +136,7 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
 pub fn plan_node(
     node: &dyn UserDefinedLogicalNode,
     inputs: &[Arc<dyn ExecutionPlan>],
-    create: &dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
+    create: CreateExpr<'_>,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(node) = node.as_any().downcast_ref::<gap_fill::GapFill>()
         && let [input] = inputs

@@ -19,7 +19,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use didymium_model::Period;
 
 use crate::arguments::{Arguments, Call};
-use crate::cells::{Cell, CellType, cells_to_array};
+use crate::cells::{Cell, CellColumn, CellType};
 use crate::error::invalid;
 use crate::period_columns::Periods;
 
@@ -205,22 +205,38 @@ struct Ahead {
 }
 
 impl PeriodEvaluator {
-    /// The results of rows `first_row` and after, which follow the rows given before.
-    fn results(&mut self, columns: &[ArrayRef], first_row: usize) -> Result<Vec<Cell>> {
+    /// Hands on the results of rows `first_row` and after, which follow the rows given before.
+    fn each(
+        &mut self,
+        columns: &[ArrayRef],
+        first_row: usize,
+        mut take: impl FnMut(Cell) -> Result<()>,
+    ) -> Result<()> {
         let values = columns[0].as_primitive::<Float64Type>();
         let periods = Periods::of(&columns[1..])?;
         let row = |row| {
             let value = values.is_valid(row).then(|| values.value(row));
             (periods.at(row), value)
         };
-        let rows = first_row..values.len();
+        let mut rows = (first_row..values.len()).map(row);
         match &mut self.series {
-            Series::Rows(state) => rows
-                .map(row)
-                .map(|(period, value)| state.next(period, value))
-                .collect(),
-            Series::Whole(function) => function.all(&rows.map(row).collect::<Vec<_>>()),
+            Series::Rows(state) => {
+                rows.try_for_each(|(period, value)| take(state.next(period, value)?))
+            }
+            Series::Whole(function) => {
+                let results = function.all(&rows.collect::<Vec<_>>())?;
+                results.into_iter().try_for_each(take)
+            }
         }
+    }
+
+    fn results(&mut self, columns: &[ArrayRef], first_row: usize) -> Result<Vec<Cell>> {
+        let mut results = Vec::with_capacity(columns[0].len().saturating_sub(first_row));
+        self.each(columns, first_row, |cell| {
+            results.push(cell);
+            Ok(())
+        })?;
+        Ok(results)
     }
 }
 
@@ -262,8 +278,10 @@ impl PartitionEvaluator for PeriodEvaluator {
         result.to_scalar()
     }
 
-    /// The whole partition at once: the engine's way when another function of the window needs it.
+    /// The rows that follow those given before, all at once.
     fn evaluate_all(&mut self, columns: &[ArrayRef], _: usize) -> Result<ArrayRef> {
-        cells_to_array(self.result, &self.results(columns, 0)?)
+        let mut column = CellColumn::with_capacity(self.result, columns[0].len());
+        self.each(columns, 0, |cell| column.push(cell))?;
+        column.finish()
     }
 }

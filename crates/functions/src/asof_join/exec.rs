@@ -28,7 +28,7 @@ use crate::asof_join::{ASOF_JOIN, AsofJoin};
 use crate::error::invalid;
 
 /// Makes a physical expression over a schema.
-pub(crate) type CreateExpr<'a> = &'a dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>;
+pub type CreateExpr<'a> = &'a dyn Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>;
 
 /// Joins two inputs that come sorted by keys and time, in one pass over both.
 ///

@@ -1,5 +1,7 @@
 //! The right rows that the rows of one left batch have found.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
@@ -56,7 +58,7 @@ impl Matches {
     fn put_together(&mut self) -> Result<()> {
         let places: Vec<_> = self.found.iter().flatten().copied().collect();
         let columns = self.gathered(&places, false)?;
-        self.held = vec![RecordBatch::try_new(self.schema.clone(), columns)?];
+        self.held = vec![RecordBatch::try_new(Arc::clone(&self.schema), columns)?];
         let mut next = 0..;
         for found in self.found.iter_mut().flatten() {
             *found = (0, next.next().unwrap_or_default());
@@ -114,5 +116,5 @@ fn is_same(one: &RecordBatch, other: &RecordBatch) -> bool {
             .columns()
             .iter()
             .zip(other.columns())
-            .all(|(one, other)| std::sync::Arc::ptr_eq(one, other))
+            .all(|(one, other)| Arc::ptr_eq(one, other))
 }

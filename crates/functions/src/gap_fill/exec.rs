@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::compute::{SortOptions, concat_batches, partition};
+use arrow::compute::{SortOptions, concat_batches};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{Result, internal_err};
@@ -29,6 +29,7 @@ use crate::error::invalid;
 use crate::gap_fill::GapFill;
 use crate::gap_fill::node::Fill;
 use crate::gap_fill::spine::Spine;
+use crate::series_ranges::series_ranges;
 
 /// Rows that one gap filling may add.
 const ADDED_ROWS: usize = 10_000_000;
@@ -260,17 +261,12 @@ impl Filling {
             None => batch.clone(),
         };
         let skipped = usize::from(first.is_some());
-        let ranges = match self.keys.is_empty() {
-            true => vec![0..rows.num_rows()],
-            false => {
-                let keys: Vec<_> = self
-                    .keys
-                    .iter()
-                    .map(|key| Arc::clone(rows.column(*key)))
-                    .collect();
-                partition(&keys)?.ranges()
-            }
-        };
+        let keys: Vec<_> = self
+            .keys
+            .iter()
+            .map(|key| Arc::clone(rows.column(*key)))
+            .collect();
+        let ranges = series_ranges(&keys, rows.num_rows())?;
         for (number, range) in ranges.into_iter().enumerate() {
             if number > 0 {
                 self.finish_series()?;

@@ -21,6 +21,8 @@ use datafusion_physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::series_ranges::series_ranges;
+
 /// Adds columns of period functions to rows that come series by series, in the order of their periods.
 ///
 /// In one pass: each batch leaves as it came, with its columns. What is held is one interval of a series;
@@ -202,7 +204,7 @@ impl Windows {
             }
             [] => return internal_err!("a batch was pushed"),
         };
-        let ranges = self.ranges(&self.keys(&rows)?, rows.num_rows())?;
+        let ranges = series_ranges(&self.keys(&rows)?, rows.num_rows())?;
         let Some(open) = ranges.last().filter(|_| ranges.len() > 1) else {
             let held = self.held.iter().map(RecordBatch::get_array_memory_size);
             self.memory.try_resize(held.sum())?;
@@ -233,8 +235,7 @@ impl Windows {
             .collect::<Result<Vec<_>>>()?;
         let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); self.functions.len()];
         let goes_on = self.goes_on(&keys)?;
-        for (number, range) in self
-            .ranges(&keys, batch.num_rows())?
+        for (number, range) in series_ranges(&keys, batch.num_rows())?
             .into_iter()
             .enumerate()
         {
@@ -272,17 +273,6 @@ impl Windows {
             .iter()
             .map(|key| key.evaluate(batch)?.into_array(rows))
             .collect()
-    }
-
-    /// The rows of each series.
-    fn ranges(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<std::ops::Range<usize>>> {
-        if keys.is_empty() {
-            return Ok(vec![std::ops::Range {
-                start: 0,
-                end: rows,
-            }]);
-        }
-        Ok(partition(keys)?.ranges())
     }
 
     /// Whether the first row belongs to the series of the last row before.
