@@ -1,4 +1,4 @@
-//! Growth on the year against `lag(value, 12)`, which counts rows and is wrong at every gap: what
+//! Growth on the year and its kin against `lag(value, 12)`, which counts rows and is wrong at every gap: what
 //! does the calendar cost? Both run over the same ordered scan, through the server, in one run.
 
 use didymium_benches::{Result, median, serve};
@@ -18,6 +18,9 @@ async fn main() -> Result<()> {
     let questions = [
         ("yoy, pair of dates", format!("SELECT sum(g) FROM (SELECT yoy(value, period_start, period_end) {over} AS g FROM output)")),
         ("yoy, one date", "SELECT sum(g) FROM (SELECT yoy(value, period_start) OVER (PARTITION BY series ORDER BY period_start) AS g FROM output)".to_owned()),
+        ("ytd", format!("SELECT sum(g) FROM (SELECT ytd(value, period_start, period_end) {over} AS g FROM output)")),
+        ("locf", format!("SELECT sum(g) FROM (SELECT locf(value, period_start, period_end) {over} AS g FROM output)")),
+        ("yoy, ytd and locf", format!("SELECT sum(g), sum(y), sum(l) FROM (SELECT yoy(value, period_start, period_end) {over} AS g, ytd(value, period_start, period_end) {over} AS y, locf(value, period_start, period_end) {over} AS l FROM output)")),
         ("lag, 12 rows", lag.clone()),
     ];
     let mut times = vec![Vec::new(); questions.len()];

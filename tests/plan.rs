@@ -5,7 +5,7 @@ use std::sync::Arc;
 use didymium_engine::Limits;
 use didymium_store::Store;
 
-use crate::figures::{load, output_csv, output_row, output_table};
+use crate::figures::{load, output_csv, output_row, output_table, shipped};
 use crate::server::TestServer;
 
 const GROWTH: &str = "SELECT series, yoy(value, period_start, period_end) \
@@ -75,4 +75,35 @@ async fn a_file_that_cannot_hold_the_series_is_not_read() {
         .text("EXPLAIN SELECT * FROM output WHERE mine = 'd'")
         .await;
     assert_eq!(none.matches("part-").count(), 0, "{none}");
+}
+
+/// Functions that rise with the day keep the order of the rows, and gap filling needs no other.
+#[tokio::test]
+async fn buckets_of_sorted_rows_are_not_sorted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(shipped(folder.path()).await, Limits::default()).await;
+    for bucket in [
+        "time_bucket(INTERVAL '3 months', period_start)",
+        "end_of_period(period_start, 'M')",
+        "fiscal_year(period_start, 7)",
+        "time_bucket_gapfill(INTERVAL '1 month', period_start)",
+    ] {
+        let sql = format!(
+            "EXPLAIN SELECT series, {bucket} AS bucket, sum(value) FROM exports \
+             GROUP BY series, bucket ORDER BY series, bucket"
+        );
+        let plan = server.text(&sql).await;
+        assert!(!plan.contains("SortExec"), "{bucket}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_fiscal_year_is_a_range_of_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(shipped(folder.path()).await, Limits::default()).await;
+    let plan = server
+        .text("EXPLAIN SELECT value FROM exports WHERE fiscal_year(period_start, 7) = 2024")
+        .await;
+    let pushed = r#"partial_filters=[exports.period_start >= Date32("2023-07-01"), exports.period_start < Date32("2024-07-01")]"#;
+    assert!(plan.contains(pushed), "{plan}");
 }

@@ -149,9 +149,9 @@ const RELATIONS: [RelationDoc; 11] = [
     },
     RelationDoc {
         syntax: "quota_issued(year [, as_of => day])",
-        description: "What had been issued by a day, in tonnes, per line of regulators, stage, class, holder and basis: the full year's statement, else the cumulative one and the batches after it. complete is false where a batch up to the national one is not known. issued_t is NULL with the status not_disclosed where the authorities kept it back. Totals and their holders, and all and its classes, stand beside each other: adding them counts twice.",
+        description: "What had been issued by a day, in tonnes, per line of regulators, stage, class, holder and basis: the full year's statement, else the cumulative one and the batches after it. complete is false where a batch up to the national one is not known. issued_t is NULL with the status not_disclosed where the authorities kept it back. Totals and their holders, and all and its classes, stand beside each other: adding them counts twice, so add one level at a time, and divide a holder by the national figure of its class.",
         arguments: &[YEAR, AS_OF],
-        example: "SELECT stage, issued_t, batches FROM quota_issued(2023, DATE '2023-10-01') WHERE holder_kind = 'national' ORDER BY stage, issued_t DESC",
+        example: "SELECT holder, mineral_class, issued_t, batches, round(issued_t / max(issued_t) FILTER (WHERE holder_kind = 'national') OVER (PARTITION BY mineral_class), 4) AS share FROM quota_issued(2023) WHERE commodity = 'rare_earths' AND stage = 'mining' QUALIFY complete ORDER BY mineral_class, issued_t DESC",
     },
     RelationDoc {
         syntax: "quotas_by_year",

@@ -28,46 +28,31 @@ pub(crate) const MATCHING: &[&str] = &["match", "tolerance"];
 /// The options of growth.
 pub(crate) const MATCHING_AND_SIGN: &[&str] = &["match", "tolerance", "signed"];
 
-/// A function over an interval that the call says.
+/// A function over an interval that the call says; `result` is what `comparison` gives.
 pub(crate) fn over_interval(
     name: &'static str,
-    comparison: Behaviour,
+    (comparison, result): (Behaviour, CellType),
     options: &'static [&'static str],
     documentation: Documentation,
 ) -> PeriodWindow {
-    new(name, Constant::Interval, comparison, options, documentation)
-}
-
-/// A function over an interval that its name says.
-pub(crate) fn over_named(
-    name: &'static str,
-    comparison: Behaviour,
-    documentation: Documentation,
-) -> PeriodWindow {
-    new(
-        name,
-        Constant::Nothing,
-        comparison,
-        MATCHING_AND_SIGN,
-        documentation,
-    )
-}
-
-fn new(
-    name: &'static str,
-    constant: Constant,
-    comparison: Behaviour,
-    options: &'static [&'static str],
-    documentation: Documentation,
-) -> PeriodWindow {
-    let result = match name.ends_with("_reason") {
-        true => CellType::Word,
-        false => CellType::Number,
-    };
     let arguments = Arguments {
         periods: Periods::DateOrPair,
-        constant,
+        constant: Constant::Interval,
         options,
+    };
+    PeriodWindow::new(name, arguments, result, comparison, documentation)
+}
+
+/// A function over an interval that its name says; `result` is what `comparison` gives.
+pub(crate) fn over_named(
+    name: &'static str,
+    (comparison, result): (Behaviour, CellType),
+    documentation: Documentation,
+) -> PeriodWindow {
+    let arguments = Arguments {
+        periods: Periods::DateOrPair,
+        constant: Constant::Nothing,
+        options: MATCHING_AND_SIGN,
     };
     PeriodWindow::new(name, arguments, result, comparison, documentation)
 }

@@ -6,6 +6,7 @@ use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
 use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `change(value, period, interval)`.
@@ -40,5 +41,13 @@ pub(crate) fn change() -> Arc<WindowUDF> {
     .with_related_udf("growth")
     .build();
     let change = Behaviour::Rows(|call| start(call, None, Comparison::Change));
-    Arc::new(over_interval("change", change, MATCHING, documentation).into())
+    Arc::new(
+        over_interval(
+            "change",
+            (change, CellType::Number),
+            MATCHING,
+            documentation,
+        )
+        .into(),
+    )
 }

@@ -6,6 +6,7 @@ use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
 use crate::base_growth::{Comparison, MATCHING_AND_SIGN, over_interval, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `growth(value, period, interval)`.
@@ -45,7 +46,15 @@ pub(crate) fn growth() -> Arc<WindowUDF> {
     .with_related_udf("prior")
     .build();
     let growth = Behaviour::Rows(|call| start(call, None, Comparison::Growth));
-    Arc::new(over_interval("growth", growth, MATCHING_AND_SIGN, documentation).into())
+    Arc::new(
+        over_interval(
+            "growth",
+            (growth, CellType::Number),
+            MATCHING_AND_SIGN,
+            documentation,
+        )
+        .into(),
+    )
 }
 
 /// The window function `growth_reason(value, period, interval)`.
@@ -64,5 +73,13 @@ pub(crate) fn growth_reason() -> Arc<WindowUDF> {
     .with_related_udf("growth")
     .build();
     let reason = Behaviour::Rows(|call| start(call, None, Comparison::Reason));
-    Arc::new(over_interval("growth_reason", reason, MATCHING_AND_SIGN, documentation).into())
+    Arc::new(
+        over_interval(
+            "growth_reason",
+            (reason, CellType::Word),
+            MATCHING_AND_SIGN,
+            documentation,
+        )
+        .into(),
+    )
 }

@@ -7,6 +7,7 @@ use datafusion_expr::{Documentation, WindowUDF};
 use didymium_model::Interval;
 
 use crate::base_growth::{Comparison, over_named, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `mom(value, period)`.
@@ -44,7 +45,7 @@ pub(crate) fn mom() -> Arc<WindowUDF> {
     .with_related_udf("prior")
     .build();
     let mom = Behaviour::Rows(|call| start(call, Some(Interval::MONTH), Comparison::Growth));
-    Arc::new(over_named("mom", mom, documentation).into())
+    Arc::new(over_named("mom", (mom, CellType::Number), documentation).into())
 }
 
 /// The window function `mom_reason(value, period)`.
@@ -63,5 +64,5 @@ pub(crate) fn mom_reason() -> Arc<WindowUDF> {
     .with_related_udf("mom")
     .build();
     let reason = Behaviour::Rows(|call| start(call, Some(Interval::MONTH), Comparison::Reason));
-    Arc::new(over_named("mom_reason", reason, documentation).into())
+    Arc::new(over_named("mom_reason", (reason, CellType::Word), documentation).into())
 }

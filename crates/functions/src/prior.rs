@@ -6,6 +6,7 @@ use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
 use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `prior(value, period, interval)`.
@@ -40,5 +41,5 @@ pub(crate) fn prior() -> Arc<WindowUDF> {
     )
     .build();
     let prior = Behaviour::Rows(|call| start(call, None, Comparison::Prior));
-    Arc::new(over_interval("prior", prior, MATCHING, documentation).into())
+    Arc::new(over_interval("prior", (prior, CellType::Number), MATCHING, documentation).into())
 }

@@ -7,6 +7,7 @@ use datafusion_expr::{Documentation, WindowUDF};
 use didymium_model::Interval;
 
 use crate::base_growth::{Comparison, over_named, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `qoq(value, period)`.
@@ -44,7 +45,7 @@ pub(crate) fn qoq() -> Arc<WindowUDF> {
     .with_related_udf("prior")
     .build();
     let qoq = Behaviour::Rows(|call| start(call, Some(Interval::QUARTER), Comparison::Growth));
-    Arc::new(over_named("qoq", qoq, documentation).into())
+    Arc::new(over_named("qoq", (qoq, CellType::Number), documentation).into())
 }
 
 /// The window function `qoq_reason(value, period)`.
@@ -63,5 +64,5 @@ pub(crate) fn qoq_reason() -> Arc<WindowUDF> {
     .with_related_udf("qoq")
     .build();
     let reason = Behaviour::Rows(|call| start(call, Some(Interval::QUARTER), Comparison::Reason));
-    Arc::new(over_named("qoq_reason", reason, documentation).into())
+    Arc::new(over_named("qoq_reason", (reason, CellType::Word), documentation).into())
 }

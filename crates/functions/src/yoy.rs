@@ -7,6 +7,7 @@ use datafusion_expr::{Documentation, WindowUDF};
 use didymium_model::Interval;
 
 use crate::base_growth::{Comparison, over_named, start};
+use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
 /// The window function `yoy(value, period)`.
@@ -47,7 +48,7 @@ pub(crate) fn yoy() -> Arc<WindowUDF> {
     .with_related_udf("prior")
     .build();
     let yoy = Behaviour::Rows(|call| start(call, Some(Interval::YEAR), Comparison::Growth));
-    Arc::new(over_named("yoy", yoy, documentation).into())
+    Arc::new(over_named("yoy", (yoy, CellType::Number), documentation).into())
 }
 
 /// The window function `yoy_reason(value, period)`.
@@ -66,5 +67,5 @@ pub(crate) fn yoy_reason() -> Arc<WindowUDF> {
     .with_related_udf("yoy")
     .build();
     let reason = Behaviour::Rows(|call| start(call, Some(Interval::YEAR), Comparison::Reason));
-    Arc::new(over_named("yoy_reason", reason, documentation).into())
+    Arc::new(over_named("yoy_reason", (reason, CellType::Word), documentation).into())
 }
