@@ -48,16 +48,14 @@ impl FunctionRewrite for Guard {
             {
                 Ok(Transformed::yes(guarded(op, vec![*left, *right])))
             }
-            Expr::Negative(value) if integer(&value, schema).is_some() => {
-                let zero = integer(&value, schema).map_or(Ok(ScalarValue::Null), |data_type| {
-                    ScalarValue::new_zero(&data_type)
-                })?;
-                let zero = Expr::Literal(zero, None);
-                Ok(Transformed::yes(guarded(
-                    Operator::Minus,
-                    vec![zero, *value],
-                )))
-            }
+            Expr::Negative(value) => match integer(&value, schema) {
+                Some(data_type) => {
+                    let zero = Expr::Literal(ScalarValue::new_zero(&data_type)?, None);
+                    let negated = guarded(Operator::Minus, vec![zero, *value]);
+                    Ok(Transformed::yes(negated))
+                }
+                None => Ok(Transformed::no(Expr::Negative(value))),
+            },
             // The planner takes some functions, such as the one of `[1, 2]`, past the registry.
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
                 let replaced = bounded::guarded(&func);
