@@ -1,8 +1,12 @@
 //! The shipped figures: declared, loadable, without two rows for one thing.
 
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
+use didymium_engine::{Clock, Limits};
 use didymium_store::TableKind;
 
-use crate::figures::{declaration, root, shipped, tables};
+use crate::figures::{NOW_MS, declaration, root, shipped, tables};
+use crate::server::TestServer;
 
 /// Loading checks every rule of a declaration, the uniqueness of every row among them.
 #[tokio::test(flavor = "multi_thread")]
@@ -43,4 +47,26 @@ fn csv_records(csv: &str) -> u64 {
         }
     }
     lines - 1
+}
+
+/// A rating report of 2021 prints 115,000 t; no later day makes it count.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_separation_quota_of_2020_is_the_notices_today_and_in_2027() {
+    const NEW_YEAR_2027_MS: i64 = 1_798_761_600_000;
+    for clock in [(|| NOW_MS) as Clock, || NEW_YEAR_2027_MS] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = shipped(folder.path()).await;
+        let server = TestServer::start_at(store, Limits::default(), clock).await;
+        let answer = server
+            .query(
+                "SELECT value FROM quotas_by_year \
+                 WHERE commodity = 'rare_earths' AND stage = 'smelting_separation' \
+                 AND holder_kind = 'national' AND mineral_class = 'all' \
+                 AND period_start = DATE '2020-01-01'",
+            )
+            .await
+            .unwrap();
+        let values = answer.batches[0].column(0).as_primitive::<Float64Type>();
+        assert_eq!(values.values(), &[135_000.0]);
+    }
 }
