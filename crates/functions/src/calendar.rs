@@ -11,10 +11,11 @@ use datafusion_common::Result;
 use datafusion_common::utils::take_function_args;
 use datafusion_expr::scalar_doc_sections::DOC_SECTION_DATETIME;
 use datafusion_expr::{Documentation, ScalarUDF};
-use didymium_model::{Day, Interval, Period};
+use didymium_model::{Day, Period};
 
 use crate::error::invalid;
 use crate::scalar::{Scalar, is_day};
+use crate::sql_time::interval;
 
 const NAME: &str = "calendar_periods";
 
@@ -86,8 +87,7 @@ fn lists(columns: &[ArrayRef]) -> Result<ArrayRef> {
     for ((first, last), parts) in first.iter().zip(last).zip(intervals) {
         let before = starts.len();
         if let (Some((first, last)), Some(parts)) = (first.zip(last), parts) {
-            let interval = Interval::from_parts(parts.months, parts.days, parts.nanoseconds)
-                .map_err(|error| invalid(NAME, error))?;
+            let interval = interval(NAME, parts)?;
             let (first, last) = (Day::from_epoch(first), Day::from_epoch(last));
             for period in Period::from_on(first, interval).take_while(|it| it.start.day <= last) {
                 if starts.len() == LONGEST {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
-use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::base_growth::{BaseDocumentation, Comparison, MATCHING, over_interval, start};
 use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
@@ -19,22 +19,9 @@ pub(crate) fn change() -> Arc<WindowUDF> {
         "change(value, period_start [, period_end], interval)",
     )
     .with_argument("value", "The level, of any numeric type.")
-    .with_argument(
-        "period_start, period_end",
-        "The days, both included, that the value covers; taken from the window's ORDER BY where \
-         left out. See prior for how a base is found.",
-    )
+    .with_period()
     .with_argument("interval", "A constant number of months, quarters, years, weeks or days.")
-    .with_argument(
-        "match => 'M'",
-        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
-         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
-    )
-    .with_argument(
-        "tolerance => INTERVAL '5 days'",
-        "For single dates with holes, such as trading days: the base is the newest date that is at \
-         most so much older than the date one interval earlier.",
-    )
+    .with_matching()
     .with_sql_example(
         "SELECT period_start, value,\n       change(value, period_start, period_end, INTERVAL '1 year') OVER (ORDER BY period_start, period_end) AS more_than_a_year_before\nFROM quotas_by_year\nWHERE regulator_line = 'mining_control' AND commodity = 'rare_earths' AND holder_kind = 'national' AND mineral_class = 'all'\nORDER BY period_start",
     )

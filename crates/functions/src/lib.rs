@@ -33,6 +33,7 @@ mod quota_execution_rate;
 mod scalar;
 mod series_ranges;
 mod series_windows;
+mod sql_time;
 mod time_bucket;
 mod time_bucket_gapfill;
 mod to_reo;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion_expr::window_doc_sections::DOC_SECTION_ANALYTICAL;
 use datafusion_expr::{Documentation, WindowUDF};
 
-use crate::base_growth::{Comparison, MATCHING, over_interval, start};
+use crate::base_growth::{BaseDocumentation, Comparison, MATCHING, over_interval, start};
 use crate::cells::CellType;
 use crate::period_window::Behaviour;
 
@@ -26,16 +26,7 @@ pub(crate) fn prior() -> Arc<WindowUDF> {
          or else, from a month's end, the end of the earlier month.",
     )
     .with_argument("interval", "A constant number of months, quarters, years, weeks or days.")
-    .with_argument(
-        "match => 'M'",
-        "Compare by calendar unit instead: the base is the row whose ends lie in the units one \
-         interval earlier, on whatever day of them. D, W (ISO weeks), M, Q or A.",
-    )
-    .with_argument(
-        "tolerance => INTERVAL '5 days'",
-        "For single dates with holes, such as trading days: the base is the newest date that is at \
-         most so much older than the date one interval earlier.",
-    )
+    .with_matching()
     .with_sql_example(
         "SELECT period_start, period_end, value,\n       prior(value, period_start, period_end, INTERVAL '1 year') OVER (ORDER BY period_start, period_end) AS year_before\nFROM exports WHERE series = 'GACC/export/China/World/rare_earths/gross/quantity' AND NOT cumulative\nQUALIFY period_start >= DATE '2025-01-01'  -- WHERE would remove the bases too\nORDER BY period_start, period_end",
     )

@@ -10,14 +10,12 @@ use arrow::datatypes::{
 use datafusion_common::{Result, plan_err};
 use datafusion_expr::scalar_doc_sections::DOC_SECTION_DATETIME;
 use datafusion_expr::{Documentation, ScalarUDF};
-use didymium_model::{Buckets, Day, Interval};
+use didymium_model::{Buckets, Day};
 
-use crate::error::invalid;
 use crate::scalar::{Scalar, is_day};
+use crate::sql_time::{day_of, interval, midnight};
 
 const NAME: &str = "time_bucket";
-
-const MICROSECONDS: i64 = 86_400_000_000;
 
 /// The scalar function `time_bucket(interval, date [, origin])`.
 pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
@@ -92,8 +90,7 @@ fn buckets(columns: &[ArrayRef]) -> Result<ArrayRef> {
         match last {
             Some((known, interval)) if known == parts => Ok(Some(Buckets::new(interval, origin))),
             _ => {
-                let interval = Interval::from_parts(parts.months, parts.days, parts.nanoseconds)
-                    .map_err(|error| invalid(NAME, error))?;
+                let interval = interval(NAME, parts)?;
                 last = Some((parts, interval));
                 Ok(Some(Buckets::new(interval, origin)))
             }
@@ -113,12 +110,12 @@ fn buckets(columns: &[ArrayRef]) -> Result<ArrayRef> {
     }
     let times = days.as_primitive::<TimestampMicrosecondType>();
     let starts = times.iter().enumerate().map(|(row, time)| {
-        let day = time.and_then(|time| i32::try_from(time.div_euclid(MICROSECONDS)).ok());
+        let day = time.and_then(day_of);
         let Some(day) = day else {
             return Ok(None);
         };
-        let start = start(row, Day::from_epoch(day))?;
-        Ok(start.map(|day| i64::from(day.days_from_epoch()) * MICROSECONDS))
+        let start = start(row, day)?;
+        Ok(start.map(midnight))
     });
     Ok(Arc::new(
         starts.collect::<Result<PrimitiveArray<TimestampMicrosecondType>>>()?,

@@ -14,6 +14,7 @@ use didymium_model::{Day, Interval};
 use crate::error::invalid;
 use crate::gap_fill::GapFill;
 use crate::gap_fill::node::{Fill, FillKind};
+use crate::sql_time::interval;
 use crate::time_bucket::time_bucket;
 
 const GAPFILL: &str = "time_bucket_gapfill";
@@ -154,11 +155,7 @@ fn spans(args: &[Expr]) -> Result<(Interval, Option<Day>)> {
 
 fn interval_of(function: &str, expr: &Expr) -> Result<Option<Interval>> {
     match constant(expr) {
-        Some(ScalarValue::IntervalMonthDayNano(Some(parts))) => {
-            Interval::from_parts(parts.months, parts.days, parts.nanoseconds)
-                .map(Some)
-                .map_err(|error| invalid(function, error))
-        }
+        Some(ScalarValue::IntervalMonthDayNano(Some(parts))) => interval(function, parts).map(Some),
         _ => Err(invalid(
             function,
             "an interval must be constant and not NULL",

@@ -12,8 +12,7 @@ use datafusion_common::{Result, internal_err};
 use didymium_model::{Buckets, Day, Moment, Scale, interpolate, within};
 
 use crate::gap_fill::node::{Fill, FillKind};
-
-const MICROSECONDS: i64 = 86_400_000_000;
+use crate::sql_time::{day_of, midnight};
 
 /// For each row of a filled series: its bucket, and the row that it comes from.
 pub(super) struct Spine {
@@ -84,11 +83,14 @@ impl Spine {
     }
 
     fn bucket_column(&self, data_type: &DataType) -> Result<ArrayRef> {
-        let days = self.days.iter().map(|day| day.map(Day::days_from_epoch));
+        let days = self.days.iter();
         match data_type {
-            DataType::Date32 => Ok(Arc::new(days.collect::<Date32Array>())),
+            DataType::Date32 => {
+                let days = days.map(|day| day.map(Day::days_from_epoch));
+                Ok(Arc::new(days.collect::<Date32Array>()))
+            }
             DataType::Timestamp(_, _) => {
-                let times = days.map(|day| day.map(|day| i64::from(day) * MICROSECONDS));
+                let times = days.map(|day| day.map(midnight));
                 Ok(Arc::new(times.collect::<TimestampMicrosecondArray>()))
             }
             other => internal_err!("a bucket arrived as {other}"),
@@ -133,11 +135,7 @@ fn days(column: &ArrayRef) -> Result<Vec<Option<Day>>> {
         }
         DataType::Timestamp(_, _) => {
             let times = column.as_primitive::<TimestampMicrosecondType>();
-            let day = |time: i64| i32::try_from(time.div_euclid(MICROSECONDS)).ok();
-            Ok(times
-                .iter()
-                .map(|time| time.and_then(day).map(Day::from_epoch))
-                .collect())
+            Ok(times.iter().map(|time| time.and_then(day_of)).collect())
         }
         other => internal_err!("a bucket arrived as {other}"),
     }
