@@ -29,6 +29,7 @@ PATIENCE_S = 120
 BUILT_IN_TABLES = [
     "element_factors",
     "entities",
+    "exchange_rates",
     "exports",
     "prices",
     "production",

@@ -32,7 +32,7 @@ def test_deltalake_reads_what_sql_gives(server: Server, name: str) -> None:
     relation = f"all_vintages('{name}')" if name in harness.SERIES_TABLES else name
     ours = server.query(f"select * from {relation}")
     theirs = read_by_deltalake(server.store, name)
-    assert ours.table.num_rows > 0
+    assert (ours.table.num_rows == 0) == (name == "exchange_rates"), "rates are the user's to load"
     assert ours.table.column_names == theirs.column_names
     assert counted(ours.table) == counted(theirs)
     assert ours.summary.table_versions[name] == DeltaTable(server.store / name).version()

@@ -19,7 +19,7 @@ macro_rules! builtin {
 }
 
 /// Every built-in table; what others refer to comes first.
-pub(crate) const TABLES: [Builtin; 9] = builtin![
+pub(crate) const TABLES: [Builtin; 10] = builtin![
     "sources",
     "entities",
     "element_factors",
@@ -29,4 +29,5 @@ pub(crate) const TABLES: [Builtin; 9] = builtin![
     "prices",
     "reserves",
     "published_growth",
+    "exchange_rates",
 ];

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::registry::FunctionRegistry as _;
 use datafusion::sql::parser::Statement;
+use didymium_functions::convert_currency;
 use didymium_model::Day;
 use didymium_store::{SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind, View};
 use tokio::runtime::{Builder, Runtime};
@@ -18,7 +20,7 @@ use crate::query::{self, QueryRequest, QueryResult};
 use crate::relations::{self, Knowledge, Source};
 use crate::session::{CATALOG, SCHEMA, base_state, runtime, with_tables};
 use crate::system::{self, SYSTEM};
-use crate::{Error, ErrorKind, Limits, Result, asof, guard, options, qualify};
+use crate::{Error, ErrorKind, Limits, Result, asof, exchange, guard, options, qualify};
 
 /// Runs queries over one store.
 ///
@@ -155,14 +157,26 @@ impl Engine {
                 Err(error) => tracing::warn!(table = name, %error, "left out of a list"),
             }
         }
+        let rates = match exchange::is_needed(statement) {
+            false => None,
+            true => {
+                let source = Source::Rows(exchange::TABLE.to_owned());
+                let table = self.provider(&source, pins, &mut opened).await?;
+                Some(exchange::rates(&self.base, table).await?)
+            }
+        };
         let bytes: u64 = opened.values().map(|(_, snapshot)| snapshot.bytes()).sum();
         let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
         let partitions = if in_order { 1 } else { self.limits.threads };
         let versions = opened
             .into_iter()
             .map(|(name, (_, snapshot))| (name, snapshot.version()));
+        let mut state = with_tables(&self.base, tables, system_tables, partitions)?;
+        if let Some(rates) = rates {
+            state.register_udf(Arc::new(convert_currency(Arc::new(rates))))?;
+        }
         Ok(Planning {
-            state: with_tables(&self.base, tables, system_tables, partitions)?,
+            state,
             versions: versions.collect(),
         })
     }

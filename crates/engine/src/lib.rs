@@ -12,6 +12,7 @@ mod conform;
 mod encode;
 mod engine;
 mod error;
+mod exchange;
 mod functions;
 mod guard;
 mod limits;

@@ -10,6 +10,7 @@ mod cagr;
 mod calendar;
 mod cells;
 mod change;
+mod convert_currency;
 mod convert_unit;
 mod end_of_period;
 mod error;
@@ -51,6 +52,7 @@ use datafusion_physical_optimizer::PhysicalOptimizerRule;
 use datafusion_physical_plan::ExecutionPlan;
 
 pub use asof_join::CreateExpr;
+pub use convert_currency::convert_currency;
 pub use error::Error;
 
 /// The window functions, in the order of their documentation.
@@ -94,6 +96,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         calendar::calendar_periods(),
         asof_join::asof_match(),
         convert_unit::convert_unit(),
+        Arc::new(convert_currency(Arc::default())),
         to_reo::to_reo(),
         from_reo::from_reo(),
     ]

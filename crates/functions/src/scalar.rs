@@ -81,17 +81,8 @@ impl ScalarUDFImpl for Function {
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        (self.scalar.coerce)(given).ok_or_else(|| {
-            let given = given.iter().map(ToString::to_string).collect::<Vec<_>>();
-            invalid(
-                self.scalar.name,
-                format!(
-                    "expected {}, not ({})",
-                    self.scalar.documentation.syntax_example,
-                    given.join(", ")
-                ),
-            )
-        })
+        let types = (self.scalar.coerce)(given);
+        coerced(self.scalar.name, types, given, &self.scalar.documentation)
     }
 
     fn return_type(&self, given: &[DataType]) -> Result<DataType> {
@@ -99,21 +90,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let columns = ColumnarValue::values_to_arrays(&args.args)?;
-        let results = (self.scalar.compute)(&columns)?;
-        if columns.first().is_some_and(|it| it.len() != results.len()) {
-            return internal_err!("{}: a result is missing", self.scalar.name);
-        }
-        match is_constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &results, 0,
-            )?)),
-            false => Ok(ColumnarValue::Array(results)),
-        }
+        results_of(self.scalar.name, &args.args, self.scalar.compute)
     }
 
     fn output_ordering(&self, arguments: &[ExprProperties]) -> Result<SortProperties> {
@@ -144,6 +121,43 @@ impl ScalarUDFImpl for Function {
     fn documentation(&self) -> Option<&Documentation> {
         Some(&self.scalar.documentation)
     }
+}
+
+/// The types that the arguments are read as, or an error that says what the function expects.
+pub(crate) fn coerced(
+    name: &str,
+    types: Option<Vec<DataType>>,
+    given: &[DataType],
+    documentation: &Documentation,
+) -> Result<Vec<DataType>> {
+    types.ok_or_else(|| {
+        let given = given.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let expected = &documentation.syntax_example;
+        invalid(
+            name,
+            format!("expected {expected}, not ({})", given.join(", ")),
+        )
+    })
+}
+
+/// The results of a batch; one value where all arguments are constants.
+pub(crate) fn results_of(
+    name: &str,
+    args: &[ColumnarValue],
+    compute: impl Fn(&[ArrayRef]) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let is_constant = args
+        .iter()
+        .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let columns = ColumnarValue::values_to_arrays(args)?;
+    let results = compute(&columns)?;
+    if columns.first().is_some_and(|it| it.len() != results.len()) {
+        return internal_err!("{name}: a result is missing");
+    }
+    Ok(match is_constant {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
+        false => ColumnarValue::Array(results),
+    })
 }
 
 /// Whether a type can be read as a number.
