@@ -19,6 +19,7 @@ async fn main() -> Result<()> {
         ("yoy, pair of dates", format!("SELECT sum(g) FROM (SELECT yoy(value, period_start, period_end) {over} AS g FROM output)")),
         ("yoy, one date", "SELECT sum(g) FROM (SELECT yoy(value, period_start) OVER (PARTITION BY series ORDER BY period_start) AS g FROM output)".to_owned()),
         ("ytd", format!("SELECT sum(g) FROM (SELECT ytd(value, period_start, period_end) {over} AS g FROM output)")),
+        ("from_ytd", format!("SELECT sum(g) FROM (SELECT from_ytd_value(value, period_start, period_end) {over} AS g FROM running)")),
         ("locf", format!("SELECT sum(g) FROM (SELECT locf(value, period_start, period_end) {over} AS g FROM output)")),
         ("yoy, ytd and locf", format!("SELECT sum(g), sum(y), sum(l) FROM (SELECT yoy(value, period_start, period_end) {over} AS g, ytd(value, period_start, period_end) {over} AS y, locf(value, period_start, period_end) {over} AS l FROM output)")),
         ("lag, 12 rows", lag.clone()),

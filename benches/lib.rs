@@ -9,7 +9,7 @@ use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_engine::{Engine, Limits};
 use didymium_server::Server;
-use didymium_store::{Declaration, Input, InputFormat, LoadRequest, Store};
+use didymium_store::{Declaration, Input, InputFormat, LoadOptions, LoadRequest, Store};
 use parquet::arrow::ArrowWriter;
 use tonic::transport::Channel;
 
@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const TABLE: &str = r#"
-name = "output"
+name = "NAME"
 kind = "plain"
 description = "Synthetic monthly output of many mines."
 key = ["series", "period_start", "period_end"]
@@ -49,7 +49,8 @@ pub struct Client {
 }
 
 /// Serves a store with `series` series of `months` months, every 50th of them missing, under a
-/// memory limit. The folder is the store's.
+/// memory limit: the table `output` by month, and `running` as totals of the year so far. The folder
+/// is the store's.
 ///
 /// # Errors
 /// Whatever the store or the server says.
@@ -60,30 +61,16 @@ pub async fn serve(
     memory_bytes: usize,
 ) -> Result<(Client, usize)> {
     let store = Arc::new(Store::create(folder)?);
-    let table = store.create_table(&Declaration::parse(TABLE)?, 0).await?;
-    let rows = rows(series, months)?;
-    let count = rows.num_rows();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
-    writer.write(&rows)?;
-    writer.close()?;
-    let input = Input {
-        name: "output".to_owned(),
-        format: InputFormat::Parquet,
-        bytes: bytes.into(),
-    };
-    let request = LoadRequest {
-        inputs: vec![input],
-        author: "bench".to_owned(),
-        message: None,
-        now_ms: 0,
-    };
-    table.load(request).await?;
-    let bytes = table.snapshot().await?.bytes();
-    eprintln!(
-        "{count} rows in {series} series, {} MiB of Parquet",
-        bytes / 1024 / 1024
-    );
+    let mut count = 0;
+    for (name, form) in [("output", Form::Monthly), ("running", Form::Running)] {
+        let rows = rows(series, months, form)?;
+        count = rows.num_rows();
+        let bytes = fill(&store, name, &rows).await?;
+        eprintln!(
+            "{name}: {count} rows in {series} series, {} MiB of Parquet",
+            bytes >> 20
+        );
+    }
 
     let engine = Arc::new(Engine::new(
         store,
@@ -99,6 +86,31 @@ pub async fn serve(
     tokio::spawn(server.run(std::future::pending()));
     let client = QueryServiceClient::connect(format!("http://{address}")).await?;
     Ok((Client { client }, count))
+}
+
+/// Makes a table of these rows, and says how large its files are.
+async fn fill(store: &Store, name: &str, rows: &RecordBatch) -> Result<u64> {
+    let declaration = Declaration::parse(&TABLE.replace("NAME", name))?;
+    let table = store.create_table(&declaration, 0).await?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None)?;
+    writer.write(rows)?;
+    writer.close()?;
+    let input = Input {
+        name: name.to_owned(),
+        format: InputFormat::Parquet,
+        encoding: None,
+        bytes: bytes.into(),
+    };
+    let request = LoadRequest {
+        inputs: vec![input],
+        author: "bench".to_owned(),
+        message: None,
+        now_ms: 0,
+        options: LoadOptions::default(),
+    };
+    table.load(request).await?;
+    Ok(table.snapshot().await?.bytes())
 }
 
 impl Client {
@@ -130,12 +142,22 @@ pub fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn rows(series: usize, months: usize) -> Result<RecordBatch> {
+/// What a row states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One month.
+    Monthly,
+    /// The year from January on.
+    Running,
+}
+
+fn rows(series: usize, months: usize, form: Form) -> Result<RecordBatch> {
     let (mut names, mut starts, mut ends, mut values) = (vec![], vec![], vec![], vec![]);
     // A fixed sequence that looks random: the same table in every run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for mine in 0..series {
         let mut level = 1000.0;
+        let mut total = 0.0;
         for month in 0..months {
             state ^= state << 13;
             state ^= state >> 7;
@@ -145,10 +167,21 @@ fn rows(series: usize, months: usize) -> Result<RecordBatch> {
             }
             level = f64::max(level + (state % 2001) as f64 / 10.0 - 100.0, 1.0);
             let (first, last) = month_days(month as i64);
+            let (january, _) = month_days((month / 12 * 12) as i64);
+            let value = (level * 10.0).round() / 10.0;
+            total = if month % 12 == 0 {
+                value
+            } else {
+                total + value
+            };
+            let (first, value) = match form {
+                Form::Monthly => (first, value),
+                Form::Running => (january, total),
+            };
             names.push(format!("mine {mine:05}"));
             starts.push(first);
             ends.push(last);
-            values.push((level * 10.0).round() / 10.0);
+            values.push(value);
         }
     }
     let columns: [(&str, ArrayRef); 4] = [

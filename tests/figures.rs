@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use didymium_store::{Declaration, Error, Input, InputFormat, LoadRequest, Loaded, Store, Table};
+use didymium_store::{
+    Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Store, Table,
+};
 
 /// 2026-11-24: after every figure's publication.
 pub(crate) const NOW_MS: i64 = 1_795_478_400_000;
@@ -108,6 +110,7 @@ pub(crate) fn csv_request(csv: &str) -> LoadRequest {
     let input = Input {
         name: "a.csv".to_owned(),
         format: InputFormat::Csv,
+        encoding: None,
         bytes: csv.to_owned().into(),
     };
     LoadRequest {
@@ -115,6 +118,7 @@ pub(crate) fn csv_request(csv: &str) -> LoadRequest {
         author: "test".to_owned(),
         message: None,
         now_ms: NOW_MS,
+        options: LoadOptions::default(),
     }
 }
 

@@ -57,7 +57,7 @@ async fn every_fault_is_told_with_row_column_and_rule() {
         output_row("a", 2024, 2, "many"),
         output_row("", 2024, 3, "1"),
         output_row("a", 2024, 4, "-1"),
-        output_row("a", 2024, 5, "1").replace(",t,", ",kg,"),
+        output_row("a", 2024, 5, "1").replace(",t,", ",USD/t,"),
         output_row("a", 2024, 6, "1").replace("final", "certain"),
         output_row("a", 2024, 7, "1").replace("2026-01-01", "2099-01-01"),
         output_row("a", 2024, 8, "1").replace(",day,", ",hour,"),
@@ -69,13 +69,13 @@ async fn every_fault_is_told_with_row_column_and_rule() {
     let faults = faults(&output_csv(&rows)).await;
     let expected = [
         "a.csv row 13: has 3 cells where the header has 14",
-        "a.csv row 5, column value: must be a finite number with a decimal point and no thousands separators, found 'many'",
-        "a.csv row 12, column value: must be a finite number with a decimal point and no thousands separators, found 'NaN'",
+        "a.csv row 5, column value: must be a finite number, such as 5489.2 or 5,489.2, found 'many'",
+        "a.csv row 12, column value: must be a finite number, such as 5489.2 or 5,489.2, found 'NaN'",
         "a.csv row 3, column frequency: must be X for 2024-01-01 to 2024-01-30, found 'M'",
         "a.csv row 4, column frequency: must be M for 2024-01-01 to 2024-01-31, found 'A'",
         "a.csv row 6, column mine: must not be empty",
         "a.csv row 7, column value: output must not be less than 0, found '-1.0'",
-        "a.csv row 8, column unit: output is measured in t REO, not in kg REO, found 'kg'",
+        "a.csv row 8, column unit: output is measured in t REO, not in USD/t REO, found 'USD/t'",
         "a.csv row 9, column status: must be one of final, provisional, estimated, rounded, derived, contradicted, superseded, not_disclosed, not_available, withdrawn, found 'certain'",
         "a.csv row 10, column published_on: must not lie in the future, today is 2026-11-24, found '2099-01-01'",
         "a.csv row 11, column published_precision: must be one of day, month, year, found 'hour'",
@@ -111,7 +111,7 @@ async fn many_faults_are_counted_beyond_the_first_fifty() {
 async fn a_header_must_name_the_tables_columns() {
     let header = OUTPUT_HEADER
         .replace("mine,", "mime,")
-        .replace(",status", ",value");
+        .replace(",source_id", ",value");
     let told = faults(&format!("{header}\n")).await;
     assert!(
         told.contains(&"a.csv row 1, column mime: the table has no such column".to_owned()),
@@ -126,7 +126,7 @@ async fn a_header_must_name_the_tables_columns() {
         "{told:?}"
     );
     assert!(
-        told.contains(&"a.csv row 1, column status: is missing in the header".to_owned()),
+        told.contains(&"a.csv row 1, column source_id: is missing in the header: --source names the source of the whole file".to_owned()),
         "{told:?}"
     );
 }
@@ -349,6 +349,7 @@ async fn parquet_of_other_widths_is_read_and_other_types_are_refused() {
         let input = Input {
             name: "a.parquet".into(),
             format: InputFormat::Parquet,
+            encoding: None,
             bytes: bytes.into(),
         };
         LoadRequest {
@@ -356,9 +357,19 @@ async fn parquet_of_other_widths_is_read_and_other_types_are_refused() {
             ..csv_request("")
         }
     };
-    let error = table.load(file(text("1"))).await.unwrap_err().to_string();
+    let error = table
+        .load(file(text("many")))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
-        error.contains("a.parquet, column value: must be a finite number"),
+        error.contains("a.parquet row 1, column value: must be a finite number"),
+        "{error}"
+    );
+    let flag = Arc::new(BooleanArray::from(vec![true]));
+    let error = table.load(file(flag)).await.unwrap_err().to_string();
+    assert!(
+        error.contains("a.parquet, column value: must be a finite number, such as 5489.2 or 5,489.2, not Boolean"),
         "{error}"
     );
     let nan = Arc::new(Float32Array::from(vec![f32::NAN]));
@@ -375,6 +386,7 @@ async fn parquet_of_other_widths_is_read_and_other_types_are_refused() {
     let garbage = Input {
         name: "b.parquet".into(),
         format: InputFormat::Parquet,
+        encoding: None,
         bytes: "PAR1".into(),
     };
     let error = table

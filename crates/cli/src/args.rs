@@ -44,7 +44,7 @@ pub(crate) struct InitArgs {
 pub(crate) struct LoadArgs {
     /// The table
     pub(crate) table: String,
-    /// CSV (.csv) or Parquet (.parquet) files
+    /// CSV, NDJSON, Parquet or Arrow files, by their endings
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// The store's folder
@@ -53,6 +53,30 @@ pub(crate) struct LoadArgs {
     /// Why, for the table's history
     #[arg(long)]
     pub(crate) message: Option<String>,
+    /// How the files' columns become the table's
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) map: Option<PathBuf>,
+    /// Make the table if there is none, as the files suggest
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Check everything and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The source of every row, where the files have no column source_id
+    #[arg(long, value_name = "ID")]
+    pub(crate) source: Option<String>,
+    /// The day on which the files became public, where they have no column published_on
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) published_on: Option<Day>,
+    /// A name for this load: another load of this name changes nothing
+    #[arg(long, value_name = "ID")]
+    pub(crate) load_id: Option<String>,
+    /// Correct rows that the table holds with other values, and why
+    #[arg(long, value_name = "REASON")]
+    pub(crate) supersede: Option<String>,
+    /// The encoding of text files that are neither UTF-8 nor GB18030, such as windows-1252
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoding: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `didymium init`: a store with the shipped figures.
 
-use didymium_store::{Declaration, Error, Input, InputFormat, LoadRequest, Store};
+use didymium_store::{Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Store};
 
 use crate::args::InitArgs;
 use crate::builtin::TABLES;
@@ -20,6 +20,7 @@ pub(crate) async fn run(args: InitArgs) -> Result<(), Failure> {
         let input = Input {
             name: file.clone(),
             format: InputFormat::Csv,
+            encoding: None,
             bytes: builtin.csv.as_bytes().into(),
         };
         let request = LoadRequest {
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: InitArgs) -> Result<(), Failure> {
             author: concat!("didymium ", env!("CARGO_PKG_VERSION")).to_owned(),
             message: Some(format!("the shipped figures, {file}")),
             now_ms: now_ms(),
+            options: LoadOptions::default(),
         };
         let loaded = table.load(request).await?;
         let was_there = if loaded.repeated { " (was there)" } else { "" };

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use didymium_store::{Input, InputFormat, LoadRequest, Store};
+use didymium_store::{
+    Declaration, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Mapping, Store, infer,
+};
 
 use crate::args::LoadArgs;
 use crate::failure::Failure;
@@ -11,52 +13,120 @@ use crate::now_ms;
 /// Loads all files in one commit.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let store = Store::open(&args.store)?;
-    let table = store.table(&args.table)?;
+    let options = options(&args)?;
+    let encoding = args
+        .encoding
+        .clone()
+        .or_else(|| options.mapping.as_ref()?.encoding.clone());
     let inputs = args
         .files
         .iter()
-        .map(|file| read(file))
+        .map(|file| read(file, encoding.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
+    if args.create && !store.has_table(&args.table)? {
+        let declaration = infer(&args.table, &inputs, &options)?;
+        eprintln!("{}", shown(&declaration)?);
+        if args.dry_run {
+            eprintln!("{}: nothing was made, this is a dry run", args.table);
+            return Ok(());
+        }
+        store.create_table(&declaration, now_ms()).await?;
+    }
+    let table = store.table(&args.table)?;
     let request = LoadRequest {
         inputs,
-        author: std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
+        author: author(),
         message: args.message,
         now_ms: now_ms(),
+        options,
     };
+    let began = std::time::Instant::now();
     let loaded = table.load(request).await?;
-    let (table, rows, version) = (args.table, loaded.rows, loaded.version);
-    if loaded.repeated {
-        eprintln!(
-            "{table}: these {rows} rows were loaded before, as version {version}; nothing changed"
-        );
-    } else {
-        eprintln!("{table}: {rows} rows, version {version}");
-    }
+    tell(&args.table, &loaded, args.dry_run, began.elapsed());
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Input, Failure> {
-    let extension = file.extension().and_then(|extension| extension.to_str());
-    let format = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("csv") => InputFormat::Csv,
-        Some("parquet") => InputFormat::Parquet,
-        _ => {
-            return Err(Failure::usage(format!(
-                "{}: a file to load ends in .csv or .parquet",
-                file.display()
-            )));
-        }
+/// Who commits, as the machine knows them.
+pub(crate) fn author() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// A declaration as its TOML file has it.
+pub(crate) fn shown(declaration: &Declaration) -> Result<String, Failure> {
+    toml::to_string(declaration).map_err(|error| Failure::own(error.to_string()))
+}
+
+fn options(args: &LoadArgs) -> Result<LoadOptions, Failure> {
+    let mapping = args.map.as_deref().map(|file| {
+        let toml = std::fs::read_to_string(file)
+            .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
+        Ok::<_, Failure>(Mapping::parse(&toml)?)
+    });
+    Ok(LoadOptions {
+        mapping: mapping.transpose()?,
+        source_id: args.source.clone(),
+        published_on: args.published_on,
+        load_id: args.load_id.clone(),
+        supersede: args.supersede.clone(),
+        dry_run: args.dry_run,
+    })
+}
+
+fn tell(table: &str, loaded: &Loaded, dry_run: bool, took: std::time::Duration) {
+    let Loaded {
+        version,
+        load_id,
+        rows,
+        unchanged,
+        superseded,
+        repeated,
+    } = loaded;
+    if *repeated {
+        eprintln!(
+            "{table}: these {rows} rows were loaded before, as version {version}; nothing changed"
+        );
+        return;
+    }
+    let rate = (rows + unchanged) as f64 / took.as_secs_f64().max(1e-3);
+    let mut told = match dry_run {
+        true => format!("{table}: {rows} rows would be added"),
+        false => format!("{table}: {rows} rows, version {version}"),
     };
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
+    if *unchanged > 0 {
+        told.push_str(&format!(", {unchanged} unchanged"));
+    }
+    if *superseded > 0 {
+        told.push_str(&format!(", {superseded} superseded"));
+    }
+    if dry_run {
+        told.push_str("; nothing was written, this is a dry run");
+    } else {
+        told.push_str(&format!(
+            " ({rate:.0} rows/s, load {})",
+            &load_id[..load_id.len().min(12)]
+        ));
+    }
+    eprintln!("{told}");
+}
+
+fn read(file: &Path, encoding: Option<&str>) -> Result<Input, Failure> {
     let name = file
         .file_name()
         .unwrap_or(file.as_os_str())
         .to_string_lossy()
         .into_owned();
+    let format = InputFormat::of_name(&name).ok_or_else(|| {
+        Failure::usage(format!(
+            "{}: a file to load ends in .csv, .tsv, .ndjson, .parquet or .arrow",
+            file.display()
+        ))
+    })?;
+    let bytes = std::fs::read(file)
+        .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
     Ok(Input {
         name,
         format,
+        encoding: encoding.map(str::to_owned),
         bytes: bytes.into(),
     })
 }

@@ -23,8 +23,14 @@ pub(crate) struct Commit {
     pub(crate) message: Option<String>,
     /// The load, for idempotency: one load id lands once.
     pub(crate) load_id: Option<String>,
-    /// The SHA-256 of the input.
+    /// What tells the load from another of the same id.
+    pub(crate) load_digest: Option<String>,
+    /// The input files' names.
+    pub(crate) inputs: Vec<String>,
+    /// Their SHA-256, in their order.
     pub(crate) input_sha256: Option<String>,
+    /// Why rows of the table were corrected or taken away.
+    pub(crate) reason: Option<String>,
     pub(crate) now_ms: i64,
     pub(crate) operation: DeltaOperation,
 }
@@ -138,6 +144,9 @@ impl Commit {
             "author": self.author,
             "message": self.message,
             "loadId": self.load_id,
+            "loadDigest": self.load_digest,
+            "inputs": self.inputs,
+            "reason": self.reason,
             "inputSha256": self.input_sha256,
         });
         Ok(CommitInfo {

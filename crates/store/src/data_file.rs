@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use deltalake_core::kernel::Remove;
 use didymium_model::Day;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,6 +28,27 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Arc<Statistics>,
     /// The columns that it is sorted by; empty for a file that another program appended.
     pub(crate) sorted_by: Vec<String>,
+    /// Whether every series has each period once in it.
+    pub(crate) unique_periods: bool,
+}
+
+impl DataFile {
+    /// The log's line that takes the file out of the table. The file itself stays for the versions
+    /// before.
+    pub(crate) fn remove(&self, now_ms: i64, data_change: bool) -> Remove {
+        Remove {
+            path: self.path.clone(),
+            data_change,
+            deletion_timestamp: Some(now_ms),
+            extended_file_metadata: Some(true),
+            partition_values: Some(HashMap::new()),
+            size: Some(self.bytes as i64),
+            tags: None,
+            deletion_vector: None,
+            base_row_id: None,
+            default_row_commit_version: None,
+        }
+    }
 }
 
 /// The log's statistics of one file, in Delta's JSON form.

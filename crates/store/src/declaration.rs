@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::standard_columns::{BASIS, SERIES, SORT, column, standard_columns};
@@ -29,6 +29,9 @@ pub struct Declaration {
     /// Series tables: what may be measured, in which unit, on which basis.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
+    /// Series tables: classes that add up to another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub totals: Vec<Total>,
 }
 
 /// The two kinds of tables.
@@ -56,6 +59,12 @@ pub struct ColumnDeclaration {
     /// The only values allowed; empty for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// The least number allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest number allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
     /// What it says.
     pub description: String,
 }
@@ -74,6 +83,8 @@ pub enum ColumnType {
     Date,
     /// True or false.
     Boolean,
+    /// A time of UTC, to the microsecond.
+    Timestamp,
 }
 
 /// One thing that a series table measures.
@@ -94,6 +105,18 @@ pub struct Measure {
     pub description: String,
 }
 
+/// A class whose figures are the sums of others', where one source states all of them at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Total {
+    /// The key column of the classes.
+    pub column: String,
+    /// The whole.
+    pub total: String,
+    /// Its parts.
+    pub parts: Vec<String>,
+}
+
 fn yes() -> bool {
     true
 }
@@ -107,6 +130,7 @@ impl ColumnType {
             Self::Double => DataType::Float64,
             Self::Date => DataType::Date32,
             Self::Boolean => DataType::Boolean,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         }
     }
 
@@ -115,11 +139,10 @@ impl ColumnType {
         match self {
             Self::Text => "must be text",
             Self::Int => "must be a whole number",
-            Self::Double => {
-                "must be a finite number with a decimal point and no thousands separators"
-            }
+            Self::Double => "must be a finite number, such as 5489.2 or 5,489.2",
             Self::Date => "must be a day written YYYY-MM-DD",
             Self::Boolean => "must be true or false",
+            Self::Timestamp => "must be a time, such as 2024-03-15T08:00:00Z, to the microsecond",
         }
     }
 }
@@ -186,7 +209,8 @@ impl Declaration {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses what can't be meant.
+    pub(crate) fn check(&self) -> Result<()> {
         let invalid = |rule: String| Err(Error::Invalid(format!("table {}: {rule}", self.name)));
         if !is_identifier(&self.name) {
             return invalid(
@@ -199,7 +223,7 @@ impl Declaration {
         }
         let mut seen = HashSet::new();
         for column in &self.columns {
-            if !is_identifier(&column.name) || !seen.insert(&column.name) {
+            if !is_column_name(&column.name) || !seen.insert(&column.name) {
                 return invalid(format!(
                     "column '{}' is no name, or occurs twice",
                     column.name
@@ -214,8 +238,12 @@ impl Declaration {
         }
         match self.kind {
             TableKind::Series => self.check_series(invalid),
-            TableKind::Plain if !self.measures.is_empty() || self.source_rank.is_some() => {
-                invalid("measures and source_rank belong to series tables".into())
+            TableKind::Plain
+                if !self.measures.is_empty()
+                    || !self.totals.is_empty()
+                    || self.source_rank.is_some() =>
+            {
+                invalid("measures, totals and source_rank belong to series tables".into())
             }
             TableKind::Plain => Ok(()),
         }
@@ -224,6 +252,10 @@ impl Declaration {
     fn check_series(&self, invalid: impl Fn(String) -> Result<()>) -> Result<()> {
         if self.measures.is_empty() {
             return invalid("a series table declares its measures".into());
+        }
+        if let Some(total) = self.totals.iter().find(|it| !self.key.contains(&it.column)) {
+            let column = &total.column;
+            return invalid(format!("the totals' column {column} is not in the key"));
         }
         let standard = standard_columns();
         let taken = |name: &str| {
@@ -240,6 +272,15 @@ impl Declaration {
         }
         Ok(())
     }
+}
+
+/// What SQL takes unquoted, in any script.
+fn is_column_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_alphabetic() && !c.is_uppercase();
+    name.starts_with(is_letter)
+        && name
+            .chars()
+            .all(|c| is_letter(c) || c.is_numeric() || c == '_')
 }
 
 fn is_identifier(name: &str) -> bool {

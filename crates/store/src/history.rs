@@ -20,8 +20,14 @@ pub struct CommitRecord {
     pub message: Option<String>,
     /// The load, where it was one.
     pub load_id: Option<String>,
-    /// The SHA-256 of what was loaded.
+    /// What tells the load from another of the same id.
+    pub load_digest: Option<String>,
+    /// The names of the files that were loaded.
+    pub inputs: Vec<String>,
+    /// Their SHA-256, in their order.
     pub input_sha256: Option<String>,
+    /// Why rows of the table were corrected or taken away.
+    pub reason: Option<String>,
     /// Rows in the files that it added.
     pub rows_added: u64,
 }
@@ -34,11 +40,16 @@ impl Table {
     pub async fn history(&self, snapshot: &Snapshot) -> Result<Vec<CommitRecord>> {
         let mut commits = Vec::new();
         for version in 0..=snapshot.version() {
-            let entry = self.log().read_commit_entry(version).await;
-            let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
-            commits.push(record(version, entry.as_deref().unwrap_or_default()));
+            commits.push(self.record(version).await?);
         }
         Ok(commits)
+    }
+
+    /// One commit.
+    pub(crate) async fn record(&self, version: u64) -> Result<CommitRecord> {
+        let entry = self.log().read_commit_entry(version).await;
+        let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
+        Ok(record(version, entry.as_deref().unwrap_or_default()))
     }
 }
 
@@ -56,7 +67,11 @@ fn record(version: u64, entry: &[u8]) -> CommitRecord {
             record.author = text(&ours["author"]);
             record.message = text(&ours["message"]);
             record.load_id = text(&ours["loadId"]);
+            record.load_digest = text(&ours["loadDigest"]);
+            let inputs = ours["inputs"].as_array().into_iter().flatten();
+            record.inputs = inputs.filter_map(text).collect();
             record.input_sha256 = text(&ours["inputSha256"]);
+            record.reason = text(&ours["reason"]);
         }
         if let Some(statistics) = action["add"]["stats"].as_str() {
             let statistics: Value = serde_json::from_str(statistics).unwrap_or_default();

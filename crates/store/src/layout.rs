@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::SortOptions;
-use arrow::row::{Row, RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::{Declaration, Error, Result};
 
@@ -68,15 +68,6 @@ pub(crate) fn equal_neighbours<'a>(
 ) -> impl Iterator<Item = (u32, u32)> + 'a {
     let pairs = order.values().windows(2).map(|pair| (pair[0], pair[1]));
     pairs.filter(|(a, b)| keys.row(*a as usize) == keys.row(*b as usize))
-}
-
-/// The place in `order` of a row with this key.
-pub(crate) fn find(keys: &Rows, order: &UInt32Array, wanted: Row<'_>) -> Option<u32> {
-    let found = order
-        .values()
-        .binary_search_by(|row| keys.row(*row as usize).cmp(&wanted))
-        .ok()?;
-    Some(order.value(found))
 }
 
 /// Cuts `rows` sorted rows into runs of about `size`, never between two rows of one group.

@@ -25,11 +25,14 @@ mod table;
 mod vintages;
 mod write;
 
-pub use declaration::{ColumnDeclaration, ColumnType, Declaration, Measure, TableKind};
+pub use declaration::{ColumnDeclaration, ColumnType, Declaration, Measure, TableKind, Total};
 pub use error::{Error, Kind, Result};
 pub use fault::{Fault, Faults};
 pub use history::CommitRecord;
-pub use load::{Input, InputFormat, LoadRequest, Loaded};
+pub use load::{
+    Factor, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Made, MappedRow, Mapping, Origin,
+    infer,
+};
 pub use scan::SnapshotTable;
 pub use series_table::SeriesTable;
 pub use snapshot::{FileSummary, Snapshot};

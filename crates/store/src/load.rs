@@ -1,28 +1,41 @@
 //! Loading files into a table: all of them, or nothing.
 
+mod cells;
 mod check;
+mod columnar;
+mod complete;
 mod csv;
-mod parquet;
+mod infer;
+mod mapping;
+mod ndjson;
 mod prepare;
+mod present;
+mod raw;
+mod supersede;
+mod text;
+mod totals;
+mod units;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::row::Rows;
+use arrow::array::RecordBatch;
 use bytes::Bytes;
-use deltalake_core::kernel::Action;
 use deltalake_core::kernel::transaction::TableReference;
+use deltalake_core::kernel::{Action, EagerSnapshot};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use didymium_model::Day;
 use sha2::{Digest, Sha256};
 
 use crate::commit::{Commit, Outcome, application};
-use crate::data_file::DataFile;
-use crate::layout::{Layout, cut, find};
+use crate::layout::cut;
 use crate::write::{NewFile, encode};
-use crate::{Declaration, Error, Fault, Faults, Result, Snapshot, Table};
-pub(crate) use parquet::columns as read_columns;
+use crate::{Declaration, Error, Result, Table};
+pub(crate) use columnar::columns as read_columns;
+pub use infer::infer;
+pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
 use prepare::{Prepared, prepare};
+use present::Verdict;
 
 /// One file to load.
 #[derive(Debug, Clone)]
@@ -31,6 +44,8 @@ pub struct Input {
     pub name: String,
     /// Its form.
     pub format: InputFormat,
+    /// A text's encoding by its name on the web; `None` finds it out.
+    pub encoding: Option<String>,
     /// Its content.
     pub bytes: Bytes,
 }
@@ -38,10 +53,33 @@ pub struct Input {
 /// The forms that a load reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputFormat {
-    /// RFC 4180, UTF-8, with a header row; an empty cell is NULL.
+    /// RFC 4180 with a header row; the separator is found out, an empty cell is NULL.
     Csv,
+    /// One JSON object per line.
+    NdJson,
     /// Parquet.
     Parquet,
+    /// An Arrow IPC file or stream.
+    Arrow,
+}
+
+impl InputFormat {
+    /// Whether it holds lines of text.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::NdJson)
+    }
+
+    /// The form of a file by its name's ending.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (_, ending) = name.rsplit_once('.')?;
+        Some(match ending.to_ascii_lowercase().as_str() {
+            "csv" | "tsv" | "txt" => Self::Csv,
+            "ndjson" | "jsonl" => Self::NdJson,
+            "parquet" => Self::Parquet,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            _ => return None,
+        })
+    }
 }
 
 /// One load: its files land together.
@@ -55,6 +93,25 @@ pub struct LoadRequest {
     pub message: Option<String>,
     /// Milliseconds since 1970.
     pub now_ms: i64,
+    /// How.
+    pub options: LoadOptions,
+}
+
+/// How a load is done.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// How the files' columns become the table's; `None` where they are the table's.
+    pub mapping: Option<Mapping>,
+    /// The source of every row, where the files have no column for it.
+    pub source_id: Option<String>,
+    /// The vintage of every row, where the files have no column for it.
+    pub published_on: Option<Day>,
+    /// A name for the load: another load of this name changes nothing. `None` names it by its content.
+    pub load_id: Option<String>,
+    /// Why rows that the table holds with other values are corrected; `None` refuses them.
+    pub supersede: Option<String>,
+    /// Checks everything and writes nothing.
+    pub dry_run: bool,
 }
 
 /// What a load did.
@@ -62,9 +119,15 @@ pub struct LoadRequest {
 pub struct Loaded {
     /// The version of the table that holds the rows.
     pub version: u64,
-    /// The rows of the load.
+    /// The load's name.
+    pub load_id: String,
+    /// The rows that it added; on a dry run, would add.
     pub rows: u64,
-    /// Whether an earlier load of the same bytes had brought them, and this one changed nothing.
+    /// The rows that the table held already.
+    pub unchanged: u64,
+    /// The table's rows that it corrected.
+    pub superseded: u64,
+    /// Whether an earlier load of this name had brought the rows, and this one changed nothing.
     pub repeated: bool,
 }
 
@@ -78,101 +141,152 @@ impl Table {
     /// Parses, checks, sorts, writes and commits. Loading the same bytes again changes nothing.
     ///
     /// # Errors
-    /// [`Error::Faulty`] with every fault of the files; [`Error::Conflict`] after
-    /// many lost races; [`Error::Unavailable`] where the storage fails. Nothing is loaded then.
+    /// [`Error::Faulty`] with every fault of the files; [`Error::AlreadyExists`] where the load's name
+    /// stands for another load; [`Error::Conflict`] after many lost races; [`Error::Unavailable`] where
+    /// the storage fails. Nothing is loaded then.
     pub async fn load(&self, request: LoadRequest) -> Result<Loaded> {
-        let (snapshot, _) = self.refreshed().await?;
+        let (snapshot, delta) = self.refreshed().await?;
         let declaration = snapshot.declaration().cloned().ok_or_else(|| {
             Error::Precondition(format!(
                 "table {} was not made by Didymium and has no declaration: load into it with the program that made it",
                 self.name()
             ))
         })?;
-        let load_id = sha256(request.inputs.iter().map(|input| &input.bytes));
-        let LoadRequest {
-            inputs,
-            author,
-            message,
-            now_ms,
-        } = request;
-        let rows_of = declaration.clone();
-        let prepared =
-            tokio::task::spawn_blocking(move || prepare(&rows_of, &inputs, now_ms)).await;
-        let prepared = prepared.map_err(|error| Error::Internal(error.to_string()))??;
-
-        let files = encode_all(&declaration, &prepared)?;
-        for file in &files {
-            self.put(&file.path, file.bytes.clone()).await?;
-        }
-        let commit = Commit {
-            table: self.name().to_owned(),
-            author,
-            message,
-            input_sha256: Some(load_id.clone()),
-            load_id: Some(load_id),
-            now_ms,
-            operation: DeltaOperation::Write {
-                mode: SaveMode::Append,
-                partition_by: None,
-                predicate: None,
+        refuse_other_table(self.name(), &request.options)?;
+        let digest = digest(&request);
+        let load_id = request.options.load_id.clone();
+        let load_id = load_id.unwrap_or_else(|| digest.clone());
+        let load = Load {
+            commit: Commit {
+                table: self.name().to_owned(),
+                author: request.author.clone(),
+                message: request.message.clone(),
+                input_sha256: Some(inputs_sha256(&request.inputs)),
+                inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
+                load_id: Some(load_id.clone()),
+                load_digest: Some(digest),
+                reason: request.options.supersede.clone(),
+                now_ms: request.now_ms,
+                operation: DeltaOperation::Write {
+                    mode: SaveMode::Append,
+                    partition_by: None,
+                    predicate: None,
+                },
             },
+            load_id: load_id.clone(),
+            supersede: request.options.supersede.clone(),
+            dry_run: request.options.dry_run,
         };
-        let landed = self.land(&declaration, &prepared, &files, &commit).await;
-        if matches!(
-            &landed,
-            Ok(Loaded { repeated: true, .. }) | Err(Error::Faulty(_) | Error::Conflict { .. })
-        ) {
-            self.discard(files.iter().map(|file| file.path.as_str()))
+        if let Some(landed) = self.landed(&delta, &load).await? {
+            return Ok(landed);
+        }
+        let rows_of = declaration.clone();
+        let prepared = blocking(move || {
+            let LoadRequest {
+                inputs,
+                now_ms,
+                options,
+                ..
+            } = request;
+            prepare(&rows_of, &inputs, &options, &load_id, now_ms)
+        });
+        let prepared = Arc::new(prepared.await?);
+        self.land(&declaration, &prepared, &load).await
+    }
+
+    /// What an earlier load of this name did, if there was one.
+    async fn landed(&self, delta: &EagerSnapshot, load: &Load) -> Result<Option<Loaded>> {
+        let application = application(&load.load_id);
+        let version = delta
+            .transaction_version(self.log().as_ref(), application)
+            .await
+            .map_err(|error| Error::from_delta(self.name(), error))?;
+        let Some(version) = version else {
+            return Ok(None);
+        };
+        let version = version as u64;
+        let record = self.record(version).await?;
+        if record.load_digest.is_some() && record.load_digest != load.commit.load_digest {
+            return Err(Error::AlreadyExists(format!(
+                "table {}: the load {} was made before, as version {version}, of other files or with other options: choose another load id",
+                self.name(),
+                load.load_id
+            )));
+        }
+        Ok(Some(Loaded {
+            version,
+            load_id: load.load_id.clone(),
+            rows: record.rows_added,
+            unchanged: 0,
+            superseded: 0,
+            repeated: true,
+        }))
+    }
+
+    /// Commits the rows as the next version, against whatever the newest one is by then.
+    async fn land(
+        &self,
+        declaration: &Declaration,
+        prepared: &Arc<Prepared>,
+        load: &Load,
+    ) -> Result<Loaded> {
+        let mut written = Written::default();
+        let landed = self
+            .try_to_land(declaration, prepared, load, &mut written)
+            .await;
+        // Files of a commit whose outcome is not known must stay.
+        let is_unknown = matches!(&landed, Err(Error::Unavailable(_)));
+        if !is_unknown && !written.committed {
+            self.discard(written.files.iter().map(|file| file.path.as_str()))
                 .await;
         }
         landed
     }
 
-    /// Commits the files as the next version, against whatever the newest one is by then.
-    async fn land(
+    async fn try_to_land(
         &self,
         declaration: &Declaration,
-        prepared: &Prepared,
-        files: &[NewFile],
-        commit: &Commit,
+        prepared: &Arc<Prepared>,
+        load: &Load,
+        written: &mut Written,
     ) -> Result<Loaded> {
-        let rows = files.iter().map(|file| file.rows() as u64).sum();
-        let load_id = commit.load_id.as_deref().unwrap_or_default();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(pause(attempt)).await;
             }
             let (snapshot, delta) = self.refreshed().await?;
-            let landed = delta
-                .transaction_version(self.log().as_ref(), application(load_id))
-                .await;
-            if let Some(version) = landed.map_err(|error| Error::from_delta(self.name(), error))? {
-                return Ok(Loaded {
-                    version: version as u64,
-                    rows,
-                    repeated: true,
-                });
+            if let Some(landed) = self.landed(&delta, load).await? {
+                return Ok(landed);
             }
-            if files.is_empty() {
-                return Ok(Loaded {
-                    version: snapshot.version(),
-                    rows,
-                    repeated: false,
-                });
+            let verdict = self.compare(declaration, prepared, &snapshot).await?;
+            if !verdict.contradicted.is_empty() && load.supersede.is_none() {
+                return Err(Error::Faulty(verdict.faults(declaration, prepared)));
             }
-            self.refuse_present(declaration, prepared, &snapshot)
+            let mut loaded = Loaded {
+                version: snapshot.version(),
+                load_id: load.load_id.clone(),
+                rows: verdict.new.len() as u64,
+                unchanged: verdict.unchanged,
+                superseded: verdict.contradicted.values().map(Vec::len).sum::<usize>() as u64,
+                repeated: false,
+            };
+            if verdict.new.is_empty() || load.dry_run {
+                return Ok(loaded);
+            }
+            self.write_new(declaration, prepared, &verdict, written)
                 .await?;
-            let adds = files
-                .iter()
-                .map(|file| file.add(declaration, commit.now_ms).map(Action::Add));
-            let adds = adds.collect::<Result<Vec<_>>>()?;
+            let mut actions = written.adds(declaration, load.commit.now_ms)?;
+            let replaced = self
+                .superseded(declaration, &snapshot, &verdict, load, written)
+                .await?;
+            actions.extend(replaced);
             let read: &dyn TableReference = &delta;
-            if let Outcome::Committed(version) = commit.run(self.log(), Some(read), adds).await? {
-                return Ok(Loaded {
-                    version,
-                    rows,
-                    repeated: false,
-                });
+            if let Outcome::Committed(version) =
+                load.commit.run(self.log(), Some(read), actions).await?
+            {
+                written.committed = true;
+                loaded.version = version;
+                return Ok(loaded);
             }
         }
         let winner = self.snapshot().await?.version();
@@ -183,72 +297,94 @@ impl Table {
         })
     }
 
-    /// Refuses rows whose key the table holds already.
-    async fn refuse_present(
+    /// Writes the new rows; those that an attempt before this one has written need not be again.
+    async fn write_new(
         &self,
         declaration: &Declaration,
-        prepared: &Prepared,
-        snapshot: &Snapshot,
+        prepared: &Arc<Prepared>,
+        verdict: &Verdict,
+        written: &mut Written,
     ) -> Result<()> {
-        let layout = Layout::of(declaration)?;
-        let new = layout.keys(&prepared.rows)?;
-        let order: arrow::array::UInt32Array =
-            (0..new.num_rows() as u32).collect::<Vec<_>>().into();
-        let mut faults = Faults::default();
-        for file in &snapshot.files {
-            for keys in self.keys_of(declaration, &layout, file).await? {
-                for row in keys.iter().filter_map(|key| find(&new, &order, key)) {
-                    let (file, row) = prepared.origin(row as usize);
-                    faults.add(Fault {
-                        file: file.to_owned(),
-                        row,
-                        column: String::new(),
-                        rule: format!(
-                            "the table holds a row with the same {} already",
-                            declaration.sort_columns().join(", ")
-                        ),
-                        value: None,
-                    });
-                }
-            }
+        if written.rows.as_ref() == Some(&verdict.new) {
+            return Ok(());
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Faulty(faults))
+        self.discard(written.files.iter().map(|file| file.path.as_str()))
+            .await;
+        *written = Written::default();
+        let (rows_of, prepared) = (declaration.clone(), Arc::clone(prepared));
+        let places = verdict.new.clone();
+        written.files = blocking(move || match places.len() == prepared.rows.num_rows() {
+            true => encode_all(&rows_of, &prepared.rows),
+            false => encode_all(&rows_of, &prepared.only(&places)?.rows),
+        })
+        .await?;
+        written.new = written.files.len();
+        for file in &written.files {
+            self.put(&file.path, file.bytes.clone()).await?;
         }
+        written.rows = Some(verdict.new.clone());
+        Ok(())
     }
+}
 
-    /// The sort columns of a file's rows.
-    async fn keys_of(
-        &self,
-        declaration: &Declaration,
-        layout: &Layout,
-        file: &DataFile,
-    ) -> Result<Vec<Rows>> {
-        let bytes = self.get(file).await?;
-        let columns = declaration.sort_columns();
-        let batches = read_columns(bytes, &columns).map_err(|error| {
-            Error::Corrupt(format!("table {}: {}: {error}", self.name(), file.path))
-        })?;
-        batches
-            .iter()
-            .map(|batch| layout.keys_of(batch.columns()))
+/// What all attempts of a load share.
+struct Load {
+    commit: Commit,
+    load_id: String,
+    supersede: Option<String>,
+    dry_run: bool,
+}
+
+/// The files that a load has written so far.
+#[derive(Default)]
+struct Written {
+    files: Vec<NewFile>,
+    /// How many of them, the first ones, hold new rows; the others hold corrected ones.
+    new: usize,
+    /// The load's rows in them.
+    rows: Option<Vec<u32>>,
+    committed: bool,
+}
+
+impl Written {
+    fn adds(&self, declaration: &Declaration, now_ms: i64) -> Result<Vec<Action>> {
+        let new = self.files.iter().take(self.new);
+        new.map(|file| file.add(declaration, now_ms, true).map(Action::Add))
             .collect()
+    }
+}
+
+/// Runs work of the processor where it holds nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // The readers of Parquet and Arrow panic on some damaged files.
+        Err(error) => Err(Error::Invalid(format!("the files can't be read: {error}"))),
+    }
+}
+
+fn refuse_other_table(table: &str, options: &LoadOptions) -> Result<()> {
+    let meant = options.mapping.as_ref().and_then(|it| it.table.as_deref());
+    match meant {
+        Some(meant) if meant != table => Err(Error::Invalid(format!(
+            "the mapping is for the table {meant}, not for {table}"
+        ))),
+        _ => Ok(()),
     }
 }
 
 /// How long a load waits after a lost race: any time within a span that doubles, so that rivals part
 /// however long their commits take.
-fn pause(attempt: usize) -> Duration {
+pub(crate) fn pause(attempt: usize) -> Duration {
     let span_ms = 10_u128 << attempt.min(7);
     let wait_ms = uuid::Uuid::new_v4().as_u128() % span_ms;
     Duration::from_millis(wait_ms as u64)
 }
 
 /// Encodes the sorted rows into files that never part a series.
-fn encode_all(declaration: &Declaration, prepared: &Prepared) -> Result<Vec<NewFile>> {
-    let rows: &RecordBatch = &prepared.rows;
+fn encode_all(declaration: &Declaration, rows: &RecordBatch) -> Result<Vec<NewFile>> {
     let first = declaration.sort_columns()[0];
     let first = Arc::clone(rows.column_by_name(first).ok_or_else(|| {
         Error::Internal(format!("table {}: no column {first}", declaration.name))
@@ -261,15 +397,42 @@ fn encode_all(declaration: &Declaration, prepared: &Prepared) -> Result<Vec<NewF
         .collect()
 }
 
-fn sha256<'a>(inputs: impl Iterator<Item = &'a Bytes>) -> String {
+/// What tells a load from every other: its bytes, and all that says what they mean.
+fn digest(request: &LoadRequest) -> String {
     let mut hash = Sha256::new();
-    for input in inputs {
+    for input in &request.inputs {
         // The length keeps two files apart from the same bytes in one.
-        hash.update((input.len() as u64).to_le_bytes());
-        hash.update(input);
+        hash.update((input.bytes.len() as u64).to_le_bytes());
+        hash.update(&input.bytes);
     }
-    hash.finalize()
+    let options = &request.options;
+    let meaning = [
+        options
+            .mapping
+            .as_ref()
+            .map(|mapping| format!("{mapping:?}")),
+        options.source_id.clone(),
+        options.published_on.map(|day| day.to_string()),
+        options.supersede.clone(),
+    ];
+    for (place, text) in meaning.iter().enumerate() {
+        if let Some(text) = text {
+            hash.update((place as u64).to_le_bytes());
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+    }
+    hex(&hash.finalize())
+}
+
+/// The files' own SHA-256, in their order, as `sha256sum` prints them.
+fn inputs_sha256(inputs: &[Input]) -> String {
+    let hashes = inputs
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .map(|input| hex(&Sha256::digest(&input.bytes)));
+    hashes.collect::<Vec<_>>().join(" ")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

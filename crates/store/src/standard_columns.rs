@@ -5,6 +5,9 @@ use crate::declaration::{ColumnDeclaration, ColumnType};
 /// The column that names a row's series, first in the table and derived from the key.
 pub(crate) const SERIES: &str = "series";
 
+/// The column that names the load which brought a row, written by the store.
+pub(crate) const LOAD_ID: &str = "load_id";
+
 /// The column whose place a series table's key may take: what a unit counts.
 pub(crate) const BASIS: &str = "basis";
 
@@ -97,6 +100,11 @@ pub(crate) fn standard_columns() -> Vec<ColumnDeclaration> {
             "1, 2 … where one source says several things about one period.",
         ),
         optional("note", Text, "What a reader must know beside the figure."),
+        optional(
+            LOAD_ID,
+            Text,
+            "The load that brought the row; system.commits says who loaded what.",
+        ),
     ]
 }
 
@@ -111,6 +119,8 @@ pub(crate) fn column(
         kind,
         nullable,
         values: Vec::new(),
+        min: None,
+        max: None,
         description: description.to_owned(),
     }
 }

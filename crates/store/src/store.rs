@@ -153,6 +153,14 @@ impl Store {
         self.handle(name)
     }
 
+    /// Whether there is a table of this name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the folder can't be read.
+    pub fn has_table(&self, name: &str) -> Result<bool> {
+        Ok(self.table_names()?.iter().any(|known| known == name))
+    }
+
     /// Makes a table.
     ///
     /// # Errors
@@ -170,7 +178,10 @@ impl Store {
             author: "didymium".to_owned(),
             message: Some(format!("create table {name}")),
             load_id: None,
+            load_digest: None,
+            inputs: Vec::new(),
             input_sha256: None,
+            reason: None,
             now_ms,
             operation,
         };

@@ -1,15 +1,16 @@
 //! Sorted rows into Parquet files with statistics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use deltalake_core::kernel::Add;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -30,26 +31,67 @@ pub(crate) struct NewFile {
     /// From the table's folder; it ends with the content's checksum.
     pub(crate) path: String,
     pub(crate) bytes: Bytes,
-    rows: usize,
     statistics: FileStatistics,
     unique_periods: bool,
 }
 
 /// Encodes rows that are sorted as the declaration says.
 pub(crate) fn encode(declaration: &Declaration, rows: &RecordBatch) -> Result<NewFile> {
-    let mut bytes = Vec::new();
-    let properties = properties(declaration, rows)?;
-    let written = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))
-        .and_then(|mut writer| writer.write(rows).and_then(|()| writer.close()));
-    written.map_err(|error| Error::Internal(format!("writing Parquet: {error}")))?;
-    let checksum = checksum(&bytes);
-    Ok(NewFile {
-        path: format!("part-{}-{checksum}.parquet", uuid::Uuid::new_v4()),
-        bytes: bytes.into(),
-        rows: rows.num_rows(),
-        statistics: statistics(rows)?,
-        unique_periods: has_unique_periods(declaration, rows),
-    })
+    let mut file = FileWriter::new(declaration)?;
+    file.write(rows)?;
+    file.finish()
+}
+
+/// A file on its way: sorted rows go in, a batch at a time.
+pub(crate) struct FileWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    statistics: Bounds,
+    periods: UniquePeriods,
+}
+
+impl FileWriter {
+    pub(crate) fn new(declaration: &Declaration) -> Result<Self> {
+        let writer = ArrowWriter::try_new(
+            Vec::new(),
+            declaration.schema(),
+            Some(properties(declaration)?),
+        );
+        Ok(Self {
+            writer: writer.map_err(unwritable)?,
+            rows: 0,
+            statistics: Bounds::default(),
+            periods: UniquePeriods::new(declaration),
+        })
+    }
+
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.writer.write(rows).map_err(unwritable)?;
+        self.rows += rows.num_rows();
+        self.statistics.add(rows);
+        self.periods.add(rows);
+        Ok(())
+    }
+
+    /// What is encoded so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    pub(crate) fn finish(self) -> Result<NewFile> {
+        let bytes = self.writer.into_inner().map_err(unwritable)?;
+        let checksum = checksum(&bytes);
+        Ok(NewFile {
+            path: format!("part-{}-{checksum}.parquet", uuid::Uuid::new_v4()),
+            bytes: bytes.into(),
+            statistics: self.statistics.finish(self.rows),
+            unique_periods: self.periods.hold,
+        })
+    }
+}
+
+fn unwritable(error: ParquetError) -> Error {
+    Error::Internal(format!("writing Parquet: {error}"))
 }
 
 /// The checksum that a file's name ends with.
@@ -61,8 +103,14 @@ pub(crate) fn checksum(bytes: &[u8]) -> String {
 }
 
 impl NewFile {
-    /// The log's line that brings the file into the table.
-    pub(crate) fn add(&self, declaration: &Declaration, now_ms: i64) -> Result<Add> {
+    /// The log's line that brings the file into the table; `data_change` says whether its rows are
+    /// new there.
+    pub(crate) fn add(
+        &self,
+        declaration: &Declaration,
+        now_ms: i64,
+        data_change: bool,
+    ) -> Result<Add> {
         let statistics = serde_json::to_string(&self.statistics)
             .map_err(|error| Error::Internal(format!("statistics of {}: {error}", self.path)))?;
         let tags = HashMap::from([
@@ -80,7 +128,7 @@ impl NewFile {
             partition_values: HashMap::new(),
             size: self.bytes.len() as i64,
             modification_time: now_ms,
-            data_change: true,
+            data_change,
             stats: Some(statistics),
             tags: Some(tags),
             deletion_vector: None,
@@ -89,14 +137,10 @@ impl NewFile {
             clustering_provider: None,
         })
     }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
 }
 
-fn properties(declaration: &Declaration, rows: &RecordBatch) -> Result<WriterProperties> {
-    let schema = rows.schema();
+fn properties(declaration: &Declaration) -> Result<WriterProperties> {
+    let schema = declaration.schema();
     let sorting = declaration.sort_columns().into_iter().map(|name| {
         let column_idx = schema.index_of(name).map_err(crate::layout::internal)? as i32;
         Ok(SortingColumn {
@@ -112,13 +156,14 @@ fn properties(declaration: &Declaration, rows: &RecordBatch) -> Result<WriterPro
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_sorting_columns(Some(sorting.collect::<Result<Vec<_>>>()?));
     for name in bloom_columns(declaration) {
-        let Some(distinct) = distinct_texts(rows, name) else {
-            continue;
-        };
-        let column = ColumnPath::from(name);
-        properties = properties
-            .set_column_bloom_filter_enabled(column.clone(), true)
-            .set_column_bloom_filter_max_ndv(column, distinct as u64);
+        let is_text = |field: &Field| field.data_type() == &DataType::Utf8;
+        if schema.field_with_name(name).is_ok_and(is_text) {
+            let column = ColumnPath::from(name);
+            // The filter is folded to what the row group needs of it.
+            properties = properties
+                .set_column_bloom_filter_enabled(column.clone(), true)
+                .set_column_bloom_filter_max_ndv(column, ROW_GROUP_ROWS as u64);
+        }
     }
     Ok(properties.build())
 }
@@ -131,33 +176,53 @@ fn bloom_columns(declaration: &Declaration) -> impl Iterator<Item = &str> {
         .chain(declaration.key.iter().map(String::as_str))
 }
 
-fn distinct_texts(rows: &RecordBatch, name: &str) -> Option<usize> {
-    let texts = rows.column_by_name(name)?.as_string_opt::<i32>()?;
-    Some(texts.iter().flatten().collect::<HashSet<_>>().len().max(1))
+/// The least and greatest values of a file's columns, batch by batch.
+#[derive(Debug, Default)]
+struct Bounds {
+    /// By column: least, greatest, and how many are NULL.
+    columns: BTreeMap<String, (Option<(ScalarValue, ScalarValue)>, usize)>,
 }
 
-fn statistics(rows: &RecordBatch) -> Result<FileStatistics> {
-    let mut statistics = FileStatistics {
-        num_records: Some(rows.num_rows() as u64),
-        ..FileStatistics::default()
-    };
-    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-        let name = field.name();
-        statistics
-            .null_count
-            .insert(name.clone(), column.null_count().into());
-        let Some((low, high)) = bounds(column.as_ref()) else {
-            continue;
-        };
-        if let (Some(low), Some(high)) = (bound(&low), bound(&high)) {
-            statistics.min_values.insert(name.clone(), low);
-            statistics.max_values.insert(name.clone(), high);
+impl Bounds {
+    fn add(&mut self, rows: &RecordBatch) {
+        for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+            let (known, nulls) = self.columns.entry(field.name().clone()).or_default();
+            *nulls += column.null_count();
+            let Some((low, high)) = bounds(column.as_ref()) else {
+                continue;
+            };
+            if low.is_null() {
+                continue;
+            }
+            *known = Some(match known.take() {
+                None => (low, high),
+                Some((lowest, highest)) => (
+                    if low < lowest { low } else { lowest },
+                    if high > highest { high } else { highest },
+                ),
+            });
         }
     }
-    Ok(statistics)
+
+    fn finish(self, rows: usize) -> FileStatistics {
+        let mut statistics = FileStatistics {
+            num_records: Some(rows as u64),
+            ..FileStatistics::default()
+        };
+        for (name, (known, nulls)) in self.columns {
+            if let Some((low, high)) = known
+                && let (Some(low), Some(high)) = (bound(&low), bound(&high))
+            {
+                statistics.min_values.insert(name.clone(), low);
+                statistics.max_values.insert(name.clone(), high);
+            }
+            statistics.null_count.insert(name, nulls.into());
+        }
+        statistics
+    }
 }
 
-fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
+pub(crate) fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
     match column.data_type() {
         DataType::Utf8 => {
             let column = column.as_string::<i32>();
@@ -190,23 +255,44 @@ fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
 }
 
 /// Whether every series has each period once: then the newest vintage of the file is the file.
-fn has_unique_periods(declaration: &Declaration, rows: &RecordBatch) -> bool {
-    let column = |name: &str| rows.column_by_name(name);
-    let (Some(series), Some(start), Some(end)) = (
-        column("series"),
-        column("period_start"),
-        column("period_end"),
-    ) else {
-        return false;
-    };
-    if declaration.kind != TableKind::Series {
-        return false;
+#[derive(Debug)]
+struct UniquePeriods {
+    hold: bool,
+    last: Option<(String, i32, i32)>,
+}
+
+impl UniquePeriods {
+    fn new(declaration: &Declaration) -> Self {
+        Self {
+            hold: declaration.kind == TableKind::Series,
+            last: None,
+        }
     }
-    let series = series.as_string::<i32>();
-    let (start, end) = (
-        start.as_primitive::<Date32Type>(),
-        end.as_primitive::<Date32Type>(),
-    );
-    let period = |row: usize| (series.value(row), start.value(row), end.value(row));
-    (1..rows.num_rows()).all(|row| period(row - 1) != period(row))
+
+    fn add(&mut self, rows: &RecordBatch) {
+        if !self.hold || rows.num_rows() == 0 {
+            return;
+        }
+        let column = |name: &str| rows.column_by_name(name);
+        let (Some(series), Some(start), Some(end)) = (
+            column("series"),
+            column("period_start"),
+            column("period_end"),
+        ) else {
+            self.hold = false;
+            return;
+        };
+        let series = series.as_string::<i32>();
+        let start = start.as_primitive::<Date32Type>();
+        let end = end.as_primitive::<Date32Type>();
+        let period = |row: usize| (series.value(row), start.value(row), end.value(row));
+        let first = period(0);
+        let follows = self
+            .last
+            .as_ref()
+            .is_none_or(|(series, start, end)| (series.as_str(), *start, *end) != first);
+        self.hold = follows && (1..rows.num_rows()).all(|row| period(row - 1) != period(row));
+        let (series, start, end) = period(rows.num_rows() - 1);
+        self.last = Some((series.to_owned(), start, end));
+    }
 }

@@ -1,21 +1,24 @@
-//! From files to rows that may be written: parsed, checked, named and sorted.
+//! From files to rows that may be written: read, mapped, completed, checked, named and sorted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt32Array};
 use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use didymium_model::series_name;
 
 use super::check::check;
-use super::{Input, InputFormat, csv, parquet};
+use super::complete::{Place, complete, file_columns, split_periods};
+use super::raw::Raw;
+use super::{Input, InputFormat, LoadOptions, cells, totals, units};
 use crate::layout::{Layout, equal_neighbours, internal, sorted_order};
-use crate::standard_columns::SERIES;
+use crate::standard_columns::{LOAD_ID, SERIES};
 use crate::{Declaration, Error, Fault, Faults, Result, TableKind};
 
 /// Rows in the table's order, and where each came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) rows: RecordBatch,
     files: Vec<String>,
@@ -23,7 +26,8 @@ pub(super) struct Prepared {
     origins: Vec<(u32, u64)>,
 }
 
-/// The rows of one file: the table's columns without the series, and each row's number.
+/// The rows of one file: the table's columns without those that the store writes, and each row's
+/// number.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) rows: RecordBatch,
@@ -38,108 +42,197 @@ impl Prepared {
         let (file, number) = self.origins[row];
         (&self.files[file as usize], number)
     }
+
+    /// Some of the rows, in their order.
+    pub(super) fn only(&self, places: &[u32]) -> Result<Self> {
+        let order = UInt32Array::from(places.to_vec());
+        let columns = self.rows.columns().iter();
+        let columns = columns.map(|column| take(column, &order, None));
+        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+        let origins = places.iter().map(|row| self.origins[*row as usize]);
+        Ok(Self {
+            rows: RecordBatch::try_new(self.rows.schema(), columns).map_err(internal)?,
+            files: self.files.clone(),
+            origins: origins.collect(),
+        })
+    }
 }
 
 /// Reads every file and refuses all of them together when any row breaks a rule.
 pub(super) fn prepare(
     declaration: &Declaration,
     inputs: &[Input],
+    options: &LoadOptions,
+    load_id: &str,
     now_ms: i64,
 ) -> Result<Prepared> {
     let mut faults = Faults::default();
     let mut parsed = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let file = match input.format {
-            InputFormat::Csv => csv::parse(declaration, input, &mut faults)?,
-            InputFormat::Parquet => parquet::parse(declaration, input, &mut faults)?,
-        };
-        if let Some(file) = &file {
-            check(declaration, file, &input.name, now_ms, &mut faults);
+    for (input, place) in inputs.iter().zip(0..) {
+        for set in sets(input, options, &mut faults)? {
+            let file = parse(declaration, set, input, options, &mut faults)?;
+            if let Some(file) = &file {
+                check(declaration, file, &input.name, now_ms, &mut faults);
+                totals::check(declaration, file, &input.name, &mut faults)?;
+            }
+            parsed.extend(file.map(|file| (place, file)));
         }
-        parsed.extend(file);
     }
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
     }
-    sort(declaration, inputs, parsed)
+    sort(declaration, inputs, &parsed, load_id)
 }
 
-fn sort(declaration: &Declaration, inputs: &[Input], parsed: Vec<Parsed>) -> Result<Prepared> {
+/// A file's rows by the table's names: more than one set where a row of the file becomes several.
+pub(super) fn sets(input: &Input, options: &LoadOptions, faults: &mut Faults) -> Result<Vec<Raw>> {
+    let Some(raw) = Raw::read(input, faults)? else {
+        return Ok(Vec::new());
+    };
+    match &options.mapping {
+        None => Ok(vec![raw.with_plain_names(input, faults)]),
+        Some(mapping) => mapping.apply(&raw, input, faults),
+    }
+}
+
+fn parse(
+    declaration: &Declaration,
+    mut raw: Raw,
+    input: &Input,
+    options: &LoadOptions,
+    faults: &mut Faults,
+) -> Result<Option<Parsed>> {
+    split_periods(declaration, &mut raw, input, faults)?;
+    let columns = file_columns(declaration);
+    let mut cells = cells::read(&columns, &raw, &input.name, faults);
+    let place = Place {
+        file: &input.name,
+        row: u64::from(input.format.is_text()),
+        header: match input.format {
+            InputFormat::Csv => "header",
+            _ => "file",
+        },
+    };
+    if !complete(declaration, &raw, &mut cells, options, place, faults) {
+        return Ok(None);
+    }
+    if declaration.kind == TableKind::Series {
+        units::convert(&declaration.measures, &mut cells, &input.name, faults);
+    } else {
+        refuse_units(&cells, &input.name, faults);
+    }
+    // NULL in a column that forbids it is the check's to tell.
+    let fields = columns
+        .iter()
+        .map(|column| Field::new(&column.name, column.kind.arrow(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let arrays = columns
+        .iter()
+        .filter_map(|column| cells.columns.get(&column.name).cloned());
+    let rows = RecordBatch::try_new(schema, arrays.collect()).map_err(internal)?;
+    Ok(Some(Parsed {
+        rows,
+        row_numbers: cells.row_numbers,
+        broken: cells.broken,
+    }))
+}
+
+/// A plain table's numbers have no unit that could be converted to.
+fn refuse_units(cells: &cells::Cells, file: &str, faults: &mut Faults) {
+    for (column, units) in &cells.units {
+        for (row, unit) in units.iter().enumerate() {
+            if let Some(unit) = unit {
+                faults.add(Fault {
+                    file: file.to_owned(),
+                    row: cells.row_numbers[row],
+                    column: column.clone(),
+                    rule: "must be a number without a unit".to_owned(),
+                    value: Some(unit.to_owned()),
+                });
+            }
+        }
+    }
+}
+
+fn sort(
+    declaration: &Declaration,
+    inputs: &[Input],
+    parsed: &[(u32, Parsed)],
+    load_id: &str,
+) -> Result<Prepared> {
     let batches = parsed
         .iter()
-        .map(|file| with_series(declaration, &file.rows));
+        .map(|(_, file)| with_own_columns(declaration, &file.rows, load_id));
     let batches = batches.collect::<Result<Vec<_>>>()?;
     let rows = concat_batches(&declaration.schema(), &batches).map_err(internal)?;
-    let origins: Vec<(u32, u64)> = parsed
+    let origins = parsed
         .iter()
-        .zip(0..)
-        .flat_map(|(file, index)| file.row_numbers.iter().map(move |row| (index, *row)))
-        .collect();
+        .flat_map(|(place, file)| file.row_numbers.iter().map(|row| (*place, *row)));
+    let unsorted = Prepared {
+        rows,
+        files: inputs.iter().map(|input| input.name.clone()).collect(),
+        origins: origins.collect(),
+    };
     let layout = Layout::of(declaration)?;
-    let keys = layout.keys(&rows)?;
+    let keys = layout.keys(&unsorted.rows)?;
     let order = sorted_order(&keys);
-    let files: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
 
     let mut faults = Faults::default();
     for (first, second) in equal_neighbours(&keys, &order) {
-        let ((first_file, first_row), (file, row)) =
-            (origins[first as usize], origins[second as usize]);
-        let elsewhere = if first_file == file {
-            String::new()
-        } else {
-            format!(" of {}", files[first_file as usize])
+        let (first_file, first_row) = unsorted.origin(first as usize);
+        let (file, row) = unsorted.origin(second as usize);
+        let elsewhere = match first_file == file {
+            true => String::new(),
+            false => format!(" of {first_file}"),
         };
+        let key = declaration.sort_columns().join(", ");
         faults.add(Fault {
-            file: files[file as usize].clone(),
+            file: file.to_owned(),
             row,
             column: String::new(),
-            rule: format!(
-                "has the same {} as row {first_row}{elsewhere}",
-                declaration.sort_columns().join(", ")
-            ),
+            rule: format!("has the same {key} as row {first_row}{elsewhere}"),
             value: None,
         });
     }
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
     }
-    let sorted = rows
-        .columns()
-        .iter()
-        .map(|column| take(column, &order, None));
-    let sorted = sorted.collect::<Result<Vec<_>, _>>().map_err(internal)?;
-    let rows = RecordBatch::try_new(declaration.schema(), sorted).map_err(internal)?;
-    let origins = order
-        .values()
-        .iter()
-        .map(|row| origins[*row as usize])
-        .collect();
-    Ok(Prepared {
-        rows,
-        files,
-        origins,
-    })
+    drop(keys);
+    match order.values().is_sorted() {
+        true => Ok(unsorted),
+        false => unsorted.only(order.values()),
+    }
 }
 
-/// Puts the series' name in front of a series table's columns.
-fn with_series(declaration: &Declaration, rows: &RecordBatch) -> Result<RecordBatch> {
-    if declaration.kind == TableKind::Plain {
-        return Ok(rows.clone());
-    }
-    let key = declaration.series_columns().map(|name| {
+/// Puts the columns that the store writes around a series table's own: the series' name in front, the
+/// load last.
+fn with_own_columns(
+    declaration: &Declaration,
+    rows: &RecordBatch,
+    load_id: &str,
+) -> Result<RecordBatch> {
+    let of_file = |name: &str| {
         rows.column_by_name(name)
             .ok_or_else(|| Error::Internal(format!("no column {name}")))
+    };
+    let columns = declaration.all_columns().into_iter().map(|column| {
+        let is_series = declaration.kind == TableKind::Series;
+        Ok(match column.name.as_str() {
+            SERIES if is_series => {
+                let key = declaration.series_columns().map(of_file);
+                Arc::new(series_names(&key.collect::<Result<Vec<_>>>()?)?) as ArrayRef
+            }
+            LOAD_ID if is_series => {
+                let loads = std::iter::repeat_n(load_id, rows.num_rows());
+                Arc::new(StringArray::from_iter_values(loads))
+            }
+            name => Arc::clone(of_file(name)?),
+        })
     });
-    let key = key.collect::<Result<Vec<_>>>()?;
-    let names: ArrayRef = Arc::new(series_names(&key)?);
-    let columns = std::iter::once(names)
-        .chain(rows.columns().iter().cloned())
-        .collect();
-    debug_assert_eq!(declaration.schema().field(0).name(), SERIES);
-    RecordBatch::try_new(declaration.schema(), columns).map_err(internal)
+    RecordBatch::try_new(declaration.schema(), columns.collect::<Result<_>>()?).map_err(internal)
 }
 
-fn series_names(key: &[&ArrayRef]) -> Result<arrow::array::StringArray> {
+fn series_names(key: &[&ArrayRef]) -> Result<StringArray> {
     let options = FormatOptions::default();
     let formatters = key
         .iter()

@@ -1,0 +1,97 @@
+//! Columns out of a Parquet or Arrow file.
+
+use ::parquet::arrow::ProjectionMask;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::errors::ParquetError;
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
+use bytes::Bytes;
+
+use super::raw::Raw;
+use super::{Input, InputFormat};
+use crate::{Fault, Faults, Result};
+
+/// What an Arrow file begins with; a stream follows, then an index that is not needed.
+const ARROW_FILE: &[u8] = b"ARROW1\0\0";
+
+/// Reads all columns. `None` where the file is not readable.
+pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
+    let (form, rows) = match input.format {
+        InputFormat::Arrow => (
+            "Arrow",
+            arrow(&input.bytes).map_err(|error| error.to_string()),
+        ),
+        _ => (
+            "Parquet",
+            parquet(input.bytes.clone()).map_err(|error| error.to_string()),
+        ),
+    };
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => {
+            faults.add(Fault {
+                file: input.name.clone(),
+                row: 0,
+                column: String::new(),
+                rule: format!("is not a readable {form} file: {error}"),
+                value: None,
+            });
+            return Ok(None);
+        }
+    };
+    let names = rows.schema();
+    let names = names.fields().iter().map(|field| field.name().clone());
+    Ok(Some(Raw {
+        columns: names.zip(rows.columns().iter().cloned()).collect(),
+        row_numbers: (1..=rows.num_rows() as u64).collect(),
+    }))
+}
+
+fn parquet(bytes: Bytes) -> Result<RecordBatch, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let schema = std::sync::Arc::clone(builder.schema());
+    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// By the decoder that never reserves what a damaged length asks for.
+fn arrow(bytes: &Bytes) -> Result<RecordBatch, ArrowError> {
+    let skipped = if bytes.starts_with(ARROW_FILE) {
+        ARROW_FILE.len()
+    } else {
+        0
+    };
+    // In memory of its own, which is aligned.
+    let mut buffer = Buffer::from(&bytes[skipped..]);
+    let mut decoder = StreamDecoder::new();
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    while !buffer.is_empty() {
+        let Some(batch) = decoder.decode(&mut buffer)? else {
+            break;
+        };
+        batches.push(batch);
+    }
+    let Some(schema) = decoder.schema() else {
+        return Err(ArrowError::IpcError("it has no schema".to_owned()));
+    };
+    if skipped == 0 {
+        decoder.finish()?;
+    }
+    concat_batches(&schema, &batches)
+}
+
+/// Some columns of a file of ours, in the order asked for.
+pub(crate) fn columns(bytes: Bytes, names: &[&str]) -> Result<Vec<RecordBatch>, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let reader = builder.with_projection(mask).build()?;
+    let batches = reader.map(|batch| {
+        let batch = batch?;
+        let places = names.iter().map(|name| batch.schema().index_of(name));
+        batch.project(&places.collect::<Result<Vec<_>, _>>()?)
+    });
+    Ok(batches.collect::<Result<Vec<_>, _>>()?)
+}
