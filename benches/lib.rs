@@ -60,7 +60,7 @@ pub async fn serve(
     months: usize,
     memory_bytes: usize,
 ) -> Result<(Client, usize)> {
-    let store = Arc::new(Store::create(folder)?);
+    let store = Arc::new(Store::create(folder).await?);
     let mut count = 0;
     for (name, form) in [("output", Form::Monthly), ("running", Form::Running)] {
         let rows = rows(series, months, form)?;

@@ -101,7 +101,7 @@ async fn sum(
 #[tokio::test]
 async fn both_clocks_can_be_pinned() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::create(folder.path()).unwrap());
+    let store = Arc::new(Store::create(folder.path()).await.unwrap());
     let table = output_table(&store).await;
     load(&table, &output_csv(&[output_row("a", 2024, 1, "1")]))
         .await

@@ -15,7 +15,14 @@ async fn every_table_loads_and_no_two_rows_collide() {
     let store = shipped(folder.path()).await;
     for name in tables() {
         let csv = std::fs::read_to_string(root().join(format!("data/{name}.csv"))).unwrap();
-        let rows = store.table(&name).unwrap().snapshot().await.unwrap().rows();
+        let rows = store
+            .table(&name)
+            .await
+            .unwrap()
+            .snapshot()
+            .await
+            .unwrap()
+            .rows();
         let records = csv_records(&csv);
         assert_eq!(rows, Some(records), "{name}");
         // Rates are the user's to load.

@@ -40,7 +40,7 @@ pub(crate) fn declaration(table: &str) -> Declaration {
 
 /// Every built-in table with its rows from `data/`.
 pub(crate) async fn shipped(folder: &Path) -> Arc<Store> {
-    let store = Arc::new(Store::create(folder).unwrap());
+    let store = Arc::new(Store::create(folder).await.unwrap());
     for name in tables() {
         let table = store
             .create_table(&declaration(&name), NOW_MS)

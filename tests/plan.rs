@@ -14,7 +14,7 @@ const GROWTH: &str = "SELECT series, yoy(value, period_start, period_end) \
 /// A table of these files, each of one load, and the plan of growth over it.
 async fn plan_over(files: &[&[&str]]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::create(folder.path()).unwrap());
+    let store = Arc::new(Store::create(folder.path()).await.unwrap());
     let table = output_table(&store).await;
     for (year, mines) in (2020..).zip(files) {
         let rows: Vec<String> = mines
@@ -59,7 +59,7 @@ async fn files_that_overlap_are_merged_and_not_sorted() {
 #[tokio::test]
 async fn a_file_that_cannot_hold_the_series_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::create(folder.path()).unwrap());
+    let store = Arc::new(Store::create(folder.path()).await.unwrap());
     let table = output_table(&store).await;
     for mine in ["a", "b", "c"] {
         load(&table, &output_csv(&[output_row(mine, 2024, 1, "1")]))

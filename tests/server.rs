@@ -62,7 +62,7 @@ impl TestServer {
 
     /// A server over an empty store.
     pub(crate) async fn empty(folder: &Path, limits: Limits) -> Self {
-        Self::start(Arc::new(Store::create(folder).unwrap()), limits).await
+        Self::start(Arc::new(Store::create(folder).await.unwrap()), limits).await
     }
 
     pub(crate) async fn query(&self, sql: &str) -> Result<Answer, Status> {

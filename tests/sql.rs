@@ -19,7 +19,7 @@ async fn every_file_holds() {
     let store = shipped(folder.path()).await;
     // The table comes empty: no rates are shipped.
     let rates = std::fs::read_to_string(root().join("tests/sql/exchange_rates.csv")).unwrap();
-    load(&store.table("exchange_rates").unwrap(), &rates)
+    load(&store.table("exchange_rates").await.unwrap(), &rates)
         .await
         .unwrap();
     let server = TestServer::start(store, Limits::default()).await;

@@ -21,7 +21,7 @@ use crate::server::TestServer;
 
 async fn new_store() -> (tempfile::TempDir, Arc<Store>) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::create(folder.path()).unwrap());
+    let store = Arc::new(Store::create(folder.path()).await.unwrap());
     (folder, store)
 }
 
@@ -265,16 +265,16 @@ async fn a_null_in_the_first_key_keeps_its_place() {
 async fn an_interrupted_init_can_be_finished() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("_didymium")).unwrap();
-    let store = Store::create(folder.path()).unwrap();
+    let store = Store::create(folder.path()).await.unwrap();
     fs::create_dir_all(folder.path().join("output/_delta_log")).unwrap();
-    assert!(store.table_names().unwrap().is_empty());
+    assert!(store.table_names().await.unwrap().is_empty());
     output_table(&store).await;
-    assert_eq!(store.table_names().unwrap(), ["output"]);
+    assert_eq!(store.table_names().await.unwrap(), ["output"]);
 }
 
 #[tokio::test]
 async fn a_row_that_the_table_holds_is_refused() {
-    let (_folder, store) = new_store().await;
+    let (folder, store) = new_store().await;
     let table = output_table(&store).await;
     load(&table, &output_csv(&[output_row("a", 2024, 1, "1")]))
         .await
@@ -287,7 +287,7 @@ async fn a_row_that_the_table_holds_is_refused() {
     );
     assert_eq!(table.snapshot().await.unwrap().rows(), Some(1));
     assert_eq!(
-        data_files(store.root()).len(),
+        data_files(folder.path()).len(),
         1,
         "the refused load leaves no file"
     );
@@ -412,8 +412,8 @@ async fn writers_race_and_none_is_lost() {
     let writers = (0..4).map(|writer| {
         let folder = folder.path().to_owned();
         async move {
-            let store = Store::open(&folder).unwrap();
-            let table = store.table("output").unwrap();
+            let store = Store::open(folder.as_path()).await.unwrap();
+            let table = store.table("output").await.unwrap();
             for month in 1..=6 {
                 let row = output_row(&format!("m{writer}"), 2024, month, "1");
                 load(&table, &output_csv(&[row])).await.unwrap();
@@ -423,19 +423,25 @@ async fn writers_race_and_none_is_lost() {
     let mut running = tokio::task::JoinSet::new();
     writers.for_each(|writer| drop(running.spawn(writer)));
     running.join_all().await;
-    let snapshot = store.table("output").unwrap().snapshot().await.unwrap();
+    let snapshot = store
+        .table("output")
+        .await
+        .unwrap()
+        .snapshot()
+        .await
+        .unwrap();
     assert_eq!((snapshot.rows(), snapshot.version()), (Some(24), 24));
 }
 
 #[tokio::test]
 async fn a_damaged_file_is_data_loss_and_never_a_wrong_number() {
-    let (_folder, store) = new_store().await;
+    let (folder, store) = new_store().await;
     let table = output_table(&store).await;
     let rows: Vec<String> = (1..=12)
         .map(|month| output_row("a", 2024, month, "1"))
         .collect();
     load(&table, &output_csv(&rows)).await.unwrap();
-    let file = data_files(store.root()).remove(0);
+    let file = data_files(folder.path()).remove(0);
     let mut bytes = fs::read(&file).unwrap();
     bytes[100] ^= 1;
     fs::write(&file, &bytes).unwrap();
@@ -467,7 +473,7 @@ async fn a_damaged_log_spoils_its_table_and_no_other() {
     store.create_table(&other, NOW_MS).await.unwrap();
     fs::write(log_entry(folder.path(), "output", 1), "{\"add\":").unwrap();
     let server = TestServer::start(
-        Arc::new(Store::open(folder.path()).unwrap()),
+        Arc::new(Store::open(folder.path()).await.unwrap()),
         Limits::default(),
     )
     .await;
@@ -490,7 +496,13 @@ async fn a_table_that_would_be_misread_is_refused() {
     output_table(&store).await;
     let protocol = r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}"#;
     fs::write(log_entry(folder.path(), "output", 1), protocol).unwrap();
-    let error = store.table("output").unwrap().snapshot().await.unwrap_err();
+    let error = store
+        .table("output")
+        .await
+        .unwrap()
+        .snapshot()
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::Precondition);
     assert!(error.to_string().contains("deletionVectors"), "{error}");
 }
@@ -500,8 +512,8 @@ async fn a_folder_that_is_not_ours_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
     for error in [
-        Store::create(folder.path()).unwrap_err(),
-        Store::open(folder.path()).unwrap_err(),
+        Store::create(folder.path()).await.unwrap_err(),
+        Store::open(folder.path()).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Precondition, "{error}");
     }

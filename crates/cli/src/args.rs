@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 use didymium_model::Day;
+use didymium_store::Location;
 
 /// A time-series query server for commodity statistics.
 #[derive(Debug, Parser)]
@@ -31,13 +32,119 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     /// List the functions and relations, or explain one
     Functions(FunctionsArgs),
+    /// Make or drop a table of your own
+    #[command(subcommand)]
+    Table(TableCommand),
+    /// Look after a store: compact, verify, clean, purge, back up
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TableCommand {
+    /// Make a table as a TOML file declares it
+    Create {
+        /// The declaration; data/tables/ has examples
+        #[arg(value_name = "FILE.toml")]
+        file: PathBuf,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Delete a table with all its history
+    Drop {
+        /// The table
+        table: String,
+        /// Really
+        #[arg(long, required = true)]
+        yes: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show a table's declaration, as a TOML file has it
+    Describe {
+        /// The table
+        table: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Merge small files into few large ones; no result changes
+    Compact {
+        /// The tables [default: all]
+        tables: Vec<String>,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Check every file against its checksum and list those that are damaged
+    Verify {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Delete files that killed loads left behind
+    Clean {
+        /// Only those that are older
+        #[arg(long, value_name = "TIME", default_value = "1day", value_parser = humantime::parse_duration)]
+        grace: Duration,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Take the rows of a source or load out of every version, for legal reasons
+    Purge {
+        /// The table
+        table: String,
+        #[command(flatten)]
+        rows: PurgeArgs,
+        /// Why, for the table's history
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Copy the store as it is now, while it is in use
+    Backup {
+        /// A new or empty place
+        #[arg(value_name = "DIR|s3://…")]
+        to: Location,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Make a store of a backup, after checking every file
+    Restore {
+        /// The backup
+        #[arg(value_name = "DIR|s3://…")]
+        backup: Location,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub(crate) store: Location,
+}
+
+/// Which rows are to go.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PurgeArgs {
+    /// Those of a source
+    #[arg(long, value_name = "ID")]
+    pub(crate) source: Option<String>,
+    /// Those that a load brought
+    #[arg(long, value_name = "ID")]
+    pub(crate) load: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// The folder: new, empty, or a store whose making was interrupted
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub(crate) store: Location,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,8 +155,8 @@ pub(crate) struct LoadArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// The store's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub(crate) store: Location,
     /// Why, for the table's history
     #[arg(long)]
     pub(crate) message: Option<String>,
@@ -82,8 +189,8 @@ pub(crate) struct LoadArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The store's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub(crate) store: Location,
     /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub(crate) listen: String,
@@ -110,8 +217,8 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "grpc://HOST:PORT")]
     pub(crate) url: Option<String>,
     /// A store's folder, queried in this process without a server
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub(crate) store: Option<Location>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,11 +9,11 @@ use crate::now_ms;
 
 /// Makes what is missing, so that an interrupted `init` is finished by the next one.
 pub(crate) async fn run(args: InitArgs) -> Result<(), Failure> {
-    let store = Store::create(&args.store)?;
+    let store = Store::create(args.store).await?;
     for builtin in TABLES {
         let declaration = Declaration::parse(builtin.declaration)?;
         let table = match store.create_table(&declaration, now_ms()).await {
-            Err(Error::AlreadyExists(_)) => store.table(builtin.name)?,
+            Err(Error::AlreadyExists(_)) => store.table(builtin.name).await?,
             made => made?,
         };
         let file = format!("data/{}.csv", builtin.name);
@@ -34,6 +34,6 @@ pub(crate) async fn run(args: InitArgs) -> Result<(), Failure> {
         let was_there = if loaded.repeated { " (was there)" } else { "" };
         eprintln!("{:<17} {:>5} rows{was_there}", builtin.name, loaded.rows);
     }
-    eprintln!("the store is in {}", store.root().display());
+    eprintln!("the store is in {}", store.location());
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::now_ms;
 
 /// Loads all files in one commit.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
-    let store = Store::open(&args.store)?;
+    let store = Store::open(args.store.clone()).await?;
     let options = options(&args)?;
     let encoding = args
         .encoding
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
         .iter()
         .map(|file| read(file, encoding.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
-    if args.create && !store.has_table(&args.table)? {
+    if args.create && !store.has_table(&args.table).await? {
         let declaration = infer(&args.table, &inputs, &options)?;
         eprintln!("{}", shown(&declaration)?);
         if args.dry_run {
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
         }
         store.create_table(&declaration, now_ms()).await?;
     }
-    let table = store.table(&args.table)?;
+    let table = store.table(&args.table).await?;
     let request = LoadRequest {
         inputs,
         author: author(),

@@ -10,6 +10,8 @@ mod output;
 mod rows;
 mod serve;
 mod sql;
+mod store;
+mod table;
 mod tables;
 
 use std::process::ExitCode;
@@ -58,6 +60,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Sql(args) => sql::run(args).await,
         Command::Tables(args) => tables::list(args).await,
         Command::Functions(args) => functions::run(&args),
+        Command::Table(command) => table::run(command).await,
+        Command::Store(command) => store::run(command).await,
         Command::Describe(args) => tables::describe(args).await,
     }
 }

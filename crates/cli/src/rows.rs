@@ -1,7 +1,6 @@
 //! A query's rows, from a server or from a store in this process.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Date, QueryRequest, QueryResponse};
 use didymium_engine::{Engine, Limits, QueryResult};
 use didymium_model::Day;
-use didymium_store::Store;
+use didymium_store::{Location, Store};
 use tonic::Streaming;
 
 use crate::args::TargetArgs;
@@ -67,8 +66,8 @@ impl Rows {
         }
     }
 
-    async fn embedded(folder: &Path, question: Question) -> Result<Self, Failure> {
-        let store = Arc::new(Store::open(folder)?);
+    async fn embedded(folder: &Location, question: Question) -> Result<Self, Failure> {
+        let store = Arc::new(Store::open(folder.clone()).await?);
         let engine = Arc::new(Engine::new(store, Limits::default(), now_ms)?);
         let request = didymium_engine::QueryRequest {
             sql: question.sql,

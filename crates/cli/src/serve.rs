@@ -23,7 +23,7 @@ pub(crate) fn is_running() -> bool {
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     RUNNING.store(true, Ordering::Relaxed);
     refuse_open_address(&args.listen)?;
-    let store = Arc::new(Store::open(&args.store)?);
+    let store = Arc::new(Store::open(args.store.clone()).await?);
     let engine = Arc::new(Engine::new(store, limits(&args.limits), crate::now_ms)?);
     let server = Server::bind(&args.listen, engine)
         .await

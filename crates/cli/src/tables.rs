@@ -20,10 +20,10 @@ pub(crate) async fn list(args: TablesArgs) -> Result<(), Failure> {
         )
         .await;
     };
-    let store = Store::open(folder)?;
+    let store = Store::open(folder.clone()).await?;
     let mut snapshots = Vec::new();
-    for name in store.table_names()? {
-        snapshots.push(store.table(&name)?.snapshot().await?);
+    for name in store.table_names().await? {
+        snapshots.push(store.table(&name).await?.snapshot().await?);
     }
     let names = snapshots.iter().map(|snapshot| snapshot.table());
     let rows = snapshots.iter().map(|snapshot| snapshot.rows());
@@ -67,7 +67,12 @@ pub(crate) async fn describe(args: DescribeArgs) -> Result<(), Failure> {
             &args.output,
         );
     };
-    let snapshot = Store::open(folder)?.table(&args.table)?.snapshot().await?;
+    let snapshot = Store::open(folder.clone())
+        .await?
+        .table(&args.table)
+        .await?
+        .snapshot()
+        .await?;
     write_batch(columns_of(&snapshot)?, &args.output)
 }
 

@@ -138,7 +138,7 @@ impl Engine {
             tables: names,
             listed,
             system,
-        } = self.table_names(statement)?;
+        } = self.table_names(statement).await?;
         for name in system {
             let table = system::table(&self.store, &name).await?;
             system_tables.insert(name, table);
@@ -273,7 +273,7 @@ impl Engine {
         if let Some((table, snapshot)) = opened.get(name) {
             return Ok((Arc::clone(table), Arc::clone(snapshot)));
         }
-        let table = self.store.table(name)?;
+        let table = self.store.table(name).await?;
         let snapshot = match pins.committed_by_ms {
             None => table.snapshot().await?,
             Some(time_ms) => table.snapshot_committed_by(time_ms).await?,
@@ -283,7 +283,7 @@ impl Engine {
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.
-    fn table_names(&self, statement: &Statement) -> Result<Names> {
+    async fn table_names(&self, statement: &Statement) -> Result<Names> {
         let references = self
             .base
             .resolve_table_references(statement)
@@ -318,7 +318,7 @@ impl Engine {
                     return Err(unknown());
                 }
                 "information_schema" => {
-                    listed.extend(self.store.table_names()?);
+                    listed.extend(self.store.table_names().await?);
                     system.extend(system::TABLES.map(str::to_owned));
                 }
                 SYSTEM => system.push(table.to_string()),

@@ -41,8 +41,8 @@ type Rows = datafusion::common::Result<RecordBatch>;
 
 async fn opened(store: &Store) -> Result<Opened> {
     let mut opened = Vec::new();
-    for name in store.table_names()? {
-        let table = store.table(&name)?;
+    for name in store.table_names().await? {
+        let table = store.table(&name).await?;
         match table.snapshot().await {
             Ok(snapshot) => opened.push((table, snapshot)),
             Err(error) => tracing::warn!(table = name, %error, "left out of a list"),

@@ -28,9 +28,10 @@ impl CatalogService for Catalog {
     ) -> Result<Response<ListTablesResponse>, Status> {
         let store = self.engine.store();
         let mut tables = Vec::new();
-        for name in store.table_names().map_err(failed)? {
+        for name in store.table_names().await.map_err(failed)? {
             let snapshot = store
                 .table(&name)
+                .await
                 .map_err(failed)?
                 .snapshot()
                 .await
@@ -49,7 +50,7 @@ impl CatalogService for Catalog {
         request: Request<GetTableRequest>,
     ) -> Result<Response<Table>, Status> {
         let name = request.into_inner().name;
-        let found = self.engine.store().table(&name).map_err(failed)?;
+        let found = self.engine.store().table(&name).await.map_err(failed)?;
         let snapshot = found.snapshot().await.map_err(failed)?;
         Ok(Response::new(table(&snapshot)))
     }

@@ -31,6 +31,8 @@ pub(crate) struct Commit {
     pub(crate) input_sha256: Option<String>,
     /// Why rows of the table were corrected or taken away.
     pub(crate) reason: Option<String>,
+    /// The files that are deleted, of older versions too.
+    pub(crate) purged: Vec<String>,
     pub(crate) now_ms: i64,
     pub(crate) operation: DeltaOperation,
 }
@@ -42,6 +44,25 @@ pub(crate) enum Outcome {
     Committed(u64),
     /// Another writer took the version; nothing was written.
     Lost,
+}
+
+impl Commit {
+    /// One without a load.
+    pub(crate) fn new(table: &str, author: &str, now_ms: i64, operation: DeltaOperation) -> Self {
+        Self {
+            table: table.to_owned(),
+            author: author.to_owned(),
+            message: None,
+            load_id: None,
+            load_digest: None,
+            inputs: Vec::new(),
+            input_sha256: None,
+            reason: None,
+            purged: Vec::new(),
+            now_ms,
+            operation,
+        }
+    }
 }
 
 /// The name under which a load's transaction stands in the log.
@@ -65,7 +86,9 @@ impl Commit {
     ) -> Result<Outcome> {
         let version = read.map_or(0, |read| read.eager_snapshot().version() + 1);
         let mut actions = actions;
-        actions.insert(0, Action::CommitInfo(self.info(log, version).await?));
+        let nonce = uuid::Uuid::new_v4().to_string();
+        let info = self.info(log, version, &nonce).await?;
+        actions.insert(0, Action::CommitInfo(info));
         let mut properties = CommitProperties::default()
             .with_max_retries(0)
             .with_create_checkpoint(true)
@@ -88,7 +111,7 @@ impl Commit {
                 self.finish(post_commit).await;
                 Ok(Outcome::Committed(version))
             }
-            Err(error) => self.outcome_after(log, version, error).await,
+            Err(error) => self.outcome_after(log, version, &nonce, error).await,
         }
     }
 
@@ -104,6 +127,7 @@ impl Commit {
         &self,
         log: &LogStoreRef,
         version: u64,
+        nonce: &str,
         error: DeltaTableError,
     ) -> Result<Outcome> {
         let entry = log.read_commit_entry(version).await.map_err(|unreadable| {
@@ -119,18 +143,17 @@ impl Commit {
                     | TransactionError::VersionAlreadyExists(_)
             }
         );
-        match (entry, &self.load_id) {
-            (Some(entry), Some(load_id)) if mentions(&entry, &application(load_id)) => {
-                Ok(Outcome::Committed(version))
-            }
-            (Some(_), _) => Ok(Outcome::Lost),
-            (None, _) if lost => Ok(Outcome::Lost),
-            (None, _) => Err(Error::from_delta(&self.table, error)),
+        match entry {
+            // It landed, though the answer did not come back.
+            Some(entry) if is_of(&entry, nonce) => Ok(Outcome::Committed(version)),
+            Some(_) => Ok(Outcome::Lost),
+            None if lost => Ok(Outcome::Lost),
+            None => Err(Error::from_delta(&self.table, error)),
         }
     }
 
     /// Our own commit information, with a time that never goes back along the log.
-    async fn info(&self, log: &LogStoreRef, version: u64) -> Result<CommitInfo> {
+    async fn info(&self, log: &LogStoreRef, version: u64, nonce: &str) -> Result<CommitInfo> {
         let previous = match version.checked_sub(1) {
             None => None,
             Some(previous) => log
@@ -141,12 +164,14 @@ impl Commit {
         };
         let timestamp = previous.map_or(self.now_ms, |previous| self.now_ms.max(previous + 1));
         let details = json!({
+            "nonce": nonce,
             "author": self.author,
             "message": self.message,
             "loadId": self.load_id,
             "loadDigest": self.load_digest,
             "inputs": self.inputs,
             "reason": self.reason,
+            "purged": self.purged,
             "inputSha256": self.input_sha256,
         });
         Ok(CommitInfo {
@@ -172,6 +197,22 @@ pub(crate) fn timestamp(entry: &[u8]) -> Option<i64> {
     actions(entry).find_map(|action| action["commitInfo"]["timestamp"].as_i64())
 }
 
-fn mentions(entry: &[u8], application: &str) -> bool {
-    actions(entry).any(|action| action["txn"]["appId"].as_str() == Some(application))
+/// The files that a commit deleted for good.
+pub(crate) fn purged(entry: &[u8]) -> Vec<String> {
+    let files = actions(entry).filter_map(|action| {
+        let files = action["commitInfo"]["didymium"]["purged"]
+            .as_array()?
+            .clone();
+        Some(
+            files
+                .into_iter()
+                .filter_map(|file| file.as_str().map(str::to_owned)),
+        )
+    });
+    files.flatten().collect()
+}
+
+/// Whether a log entry is that of the commit with this nonce.
+fn is_of(entry: &[u8], nonce: &str) -> bool {
+    actions(entry).any(|action| action["commitInfo"]["didymium"]["nonce"].as_str() == Some(nonce))
 }

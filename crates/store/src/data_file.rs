@@ -28,8 +28,6 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Arc<Statistics>,
     /// The columns that it is sorted by; empty for a file that another program appended.
     pub(crate) sorted_by: Vec<String>,
-    /// Whether every series has each period once in it.
-    pub(crate) unique_periods: bool,
 }
 
 impl DataFile {

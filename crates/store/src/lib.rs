@@ -7,7 +7,10 @@
 //!
 //! No SQL here, and nothing that prints.
 
+mod backup;
+mod clean;
 mod commit;
+mod compact;
 mod data_file;
 mod declaration;
 mod error;
@@ -16,15 +19,20 @@ mod history;
 mod layout;
 mod load;
 mod local;
+mod location;
+mod purge;
 mod scan;
 mod series_table;
 mod snapshot;
 mod standard_columns;
 mod store;
 mod table;
+mod verify;
 mod vintages;
 mod write;
 
+pub use backup::Backup;
+pub use compact::Compacted;
 pub use declaration::{ColumnDeclaration, ColumnType, Declaration, Measure, TableKind, Total};
 pub use error::{Error, Kind, Result};
 pub use fault::{Fault, Faults};
@@ -33,9 +41,12 @@ pub use load::{
     Factor, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Made, MappedRow, Mapping, Origin,
     infer,
 };
+pub use location::Location;
+pub use purge::{Purge, Purged};
 pub use scan::SnapshotTable;
 pub use series_table::SeriesTable;
 pub use snapshot::{FileSummary, Snapshot};
 pub use store::{OBJECT_STORE_URL, Store};
 pub use table::Table;
+pub use verify::{Finding, Problem, Verified};
 pub use vintages::View;

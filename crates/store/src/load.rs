@@ -132,7 +132,7 @@ pub struct Loaded {
 }
 
 /// How often a load that lost a race is checked and committed anew.
-const ATTEMPTS: usize = 15;
+pub(crate) const ATTEMPTS: usize = 15;
 
 /// About how many rows a data file holds.
 const FILE_ROWS: usize = 4 * 1024 * 1024;
@@ -158,20 +158,13 @@ impl Table {
         let load_id = load_id.unwrap_or_else(|| digest.clone());
         let load = Load {
             commit: Commit {
-                table: self.name().to_owned(),
-                author: request.author.clone(),
                 message: request.message.clone(),
                 input_sha256: Some(inputs_sha256(&request.inputs)),
                 inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
                 load_id: Some(load_id.clone()),
                 load_digest: Some(digest),
                 reason: request.options.supersede.clone(),
-                now_ms: request.now_ms,
-                operation: DeltaOperation::Write {
-                    mode: SaveMode::Append,
-                    partition_by: None,
-                    predicate: None,
-                },
+                ..Commit::new(self.name(), &request.author, request.now_ms, append())
             },
             load_id: load_id.clone(),
             supersede: request.options.supersede.clone(),
@@ -324,6 +317,14 @@ impl Table {
         }
         written.rows = Some(verdict.new.clone());
         Ok(())
+    }
+}
+
+fn append() -> DeltaOperation {
+    DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: None,
+        predicate: None,
     }
 }
 

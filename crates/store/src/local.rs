@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -134,11 +135,7 @@ impl ObjectStore for DurableLocalStore {
 }
 
 /// Writes a whole file; with `create`, fails where the name is taken.
-pub(crate) fn write_durably(
-    file: &FilePath,
-    payload: &PutPayload,
-    create: bool,
-) -> std::io::Result<()> {
+fn write_durably(file: &FilePath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(FilePath::new("/"));
     fs::create_dir_all(folder)?;
     let staged = staging_name(file);
@@ -155,6 +152,39 @@ pub(crate) fn write_durably(
     }
     named?;
     flush_folders(folder)
+}
+
+/// Removes staged files that were last written before a time: their writers were killed.
+pub(crate) fn remove_staged(root: &FilePath, before_ms: i64) -> std::io::Result<u64> {
+    let mut removed = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let data = entry.metadata()?;
+            if data.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let modified = data
+                .modified()?
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let is_old = (modified.as_millis() as i64) < before_ms;
+            if is_old && is_staging_name(&entry.file_name().to_string_lossy()) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn is_staging_name(name: &str) -> bool {
+    let Some((_, digits)) = name.rsplit_once('#') else {
+        return false;
+    };
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 fn write_and_flush(staged: &FilePath, payload: &PutPayload) -> std::io::Result<()> {

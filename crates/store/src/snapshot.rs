@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
 
-use crate::data_file::{DataFile, FileStatistics, SORTED_TAG, UNIQUE_PERIODS_TAG};
+use crate::data_file::{DataFile, FileStatistics, SORTED_TAG};
 use crate::{Declaration, Error, Result};
 
 /// What a statement reads: the files of one version, which never change.
@@ -111,7 +111,6 @@ impl Snapshot {
                 ))
             })?;
             let mut tags = add.tags.unwrap_or_default();
-            let unique_periods = tags.remove(UNIQUE_PERIODS_TAG).flatten();
             let sorted_by = tags.remove(SORTED_TAG).flatten();
             let sorted_by: Vec<String> = sorted_by
                 .map(|columns| columns.split(',').map(str::to_owned).collect())
@@ -125,7 +124,6 @@ impl Snapshot {
                 modified_ms: add.modification_time,
                 statistics: Arc::new(statistics),
                 sorted_by,
-                unique_periods: unique_periods.as_deref() == Some("true"),
             });
         }
         Ok(Self {

@@ -2,163 +2,165 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deltalake_core::logstore::{StorageConfig, default_logstore};
-use object_store::ObjectStore;
-use object_store::prefix::PrefixStore;
-use url::Url;
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::commit::{Commit, Outcome};
-use crate::local::{DurableLocalStore, write_durably};
+use crate::location::Objects;
 use crate::table::{Table, create_actions};
-use crate::{Declaration, Error, Result};
+use crate::{Declaration, Error, Location, Result};
 
 /// Where the engine finds a store's files. The URL names no folder: no query can reach beyond it.
 pub const OBJECT_STORE_URL: &str = "didymium://store/";
 
-/// What makes a folder a store.
-const MARKER: &str = "_didymium/store.json";
+/// The folder for all that is not a table.
+pub(crate) const OWN_FOLDER: &str = "_didymium";
+
+/// What makes a place a store.
+pub(crate) const MARKER: &str = "_didymium/store.json";
 
 /// The marker's content.
 const FORMAT: &str = "{\"format\": 1}\n";
 
-/// A store: a root folder with one Delta table in each sub-folder.
+/// A store: one Delta table in each folder below its root.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
-    objects: Arc<dyn ObjectStore>,
+    location: Location,
+    objects: Objects,
     /// The tables that have been opened.
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
 }
 
 impl Store {
-    /// Makes an empty store of a folder that is new, empty, or a store already.
+    /// Makes an empty store of a place that is new, empty, or a store already.
     ///
     /// # Errors
-    /// [`Error::Precondition`] for a folder that holds anything else, [`Error::Unavailable`] where
-    /// the folder can't be written.
-    pub fn create(root: &Path) -> Result<Self> {
-        if root.join(MARKER).is_file() {
-            return Self::open(root);
+    /// [`Error::Precondition`] for a place that holds anything else, [`Error::Unavailable`] where it
+    /// can't be written.
+    pub async fn create(location: impl Into<Location>) -> Result<Self> {
+        let location = location.into();
+        if let Location::Folder(folder) = &location {
+            fs::create_dir_all(folder).map_err(|error| {
+                Error::Unavailable(format!("the folder {location} can't be made: {error}"))
+            })?;
         }
-        let occupied = match fs::read_dir(root) {
+        let objects = Objects::of(&absolute(&location)?).await?;
+        if !is_store(&objects, &location).await? {
             // Ours is there already where the marker was about to be written.
-            Ok(mut entries) => {
-                entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != "_didymium"))
+            let listed = objects.inside.list_with_delimiter(None).await;
+            let listed = listed.map_err(|error| not_readable(&location, &error))?;
+            let foreign = |path: &Path| path.filename() != Some(OWN_FOLDER);
+            if !listed.objects.is_empty() || listed.common_prefixes.iter().any(foreign) {
+                return Err(Error::Precondition(format!(
+                    "{location} is not a Didymium store and is not empty: name a new or empty place"
+                )));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(not_readable(root, &error)),
-        };
-        if occupied {
-            return Err(Error::Precondition(format!(
-                "the folder {} is not a Didymium store and is not empty: name a new or empty folder",
-                root.display()
-            )));
+            let made = objects.inside.put(&Path::from(MARKER), FORMAT.into()).await;
+            made.map_err(|error| {
+                Error::Unavailable(format!("the store {location} can't be made: {error}"))
+            })?;
         }
-        let marker = root.join(MARKER);
-        let made = write_durably(&marker, &FORMAT.into(), false);
-        made.map_err(|error| {
-            Error::Unavailable(format!(
-                "the folder {} can't be made: {error}",
-                root.display()
-            ))
-        })?;
-        Self::open(root)
+        Self::opened(location, objects).await
     }
 
     /// Opens a store.
     ///
     /// # Errors
-    /// [`Error::Precondition`] for a folder that is not a store of a known format.
-    pub fn open(root: &Path) -> Result<Self> {
-        match fs::read_to_string(root.join(MARKER)) {
-            Ok(format) if format.trim() == FORMAT.trim() => {}
-            Ok(_) => {
-                return Err(Error::Precondition(format!(
-                    "the store {} was made by a newer release: use that release",
-                    root.display()
-                )));
-            }
-            Err(_) => {
-                return Err(Error::Precondition(format!(
-                    "the folder {} is not a Didymium store: make one with `didymium init --store {0}`",
-                    root.display()
-                )));
-            }
+    /// [`Error::Precondition`] for a place that is not a store of a known format.
+    pub async fn open(location: impl Into<Location>) -> Result<Self> {
+        let location = location.into();
+        let objects = match absolute(&location) {
+            Ok(absolute) => Objects::of(&absolute).await?,
+            Err(_) => return Err(no_store(&location)),
+        };
+        if !is_store(&objects, &location).await? {
+            return Err(no_store(&location));
         }
-        let root = root
-            .canonicalize()
-            .map_err(|error| not_readable(root, &error))?;
-        if root
-            .to_str()
-            .is_none_or(|root| root.contains(['%', '\\', '#', '?', '\t', '\n']))
+        Self::opened(location, objects).await
+    }
+
+    async fn opened(location: Location, objects: Objects) -> Result<Self> {
+        let location = absolute(&location)?;
+        if let Location::Folder(folder) = &location
+            && folder
+                .to_str()
+                .is_none_or(|root| root.contains(['%', '\\', '#', '?', '\t', '\n']))
         {
             return Err(Error::Precondition(format!(
-                "the folder {} has a character in its path that a table's address can't hold: choose another",
-                root.display()
+                "the folder {location} has a character in its path that a table's address can't hold: choose another"
             )));
         }
-        let objects = DurableLocalStore::in_folder(&root).map_err(|error| {
-            Error::Unavailable(format!(
-                "the store {} can't be read: {error}",
-                root.display()
-            ))
-        })?;
         Ok(Self {
-            root,
-            objects: Arc::new(objects),
+            location,
+            objects,
             tables: Mutex::default(),
         })
     }
 
-    /// The store's folder.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The store's place.
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The files of the store, addressed from its root.
     pub fn objects(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.objects)
+        Arc::clone(&self.objects.inside)
     }
 
     /// The names of all tables, in order.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the folder can't be read.
-    pub fn table_names(&self) -> Result<Vec<String>> {
-        let entries = fs::read_dir(&self.root).map_err(|error| not_readable(&self.root, &error))?;
-        let mut names: Vec<String> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| has_log(&entry.path()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        Ok(names)
+    /// [`Error::Unavailable`] where the store can't be read.
+    pub async fn table_names(&self) -> Result<Vec<String>> {
+        let listed = self.objects.inside.list_with_delimiter(None).await;
+        let listed = listed.map_err(|error| not_readable(&self.location, &error))?;
+        let folders = listed.common_prefixes.iter();
+        let names = folders.filter_map(|folder| folder.filename().map(str::to_owned));
+        let mut tables = Vec::new();
+        for name in names {
+            if self.has_table(&name).await? {
+                tables.push(name);
+            }
+        }
+        tables.sort();
+        Ok(tables)
+    }
+
+    /// Whether there is a table of this name: its log has an entry. One whose making was interrupted
+    /// has none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store can't be read.
+    pub async fn has_table(&self, name: &str) -> Result<bool> {
+        if name.is_empty() || name.contains(['/', '.']) {
+            return Ok(false);
+        }
+        let log = Path::from_iter([name, "_delta_log"]);
+        let mut entries = self.objects.inside.list(Some(&log));
+        while let Some(entry) = entries.next().await {
+            let entry = entry.map_err(|error| not_readable(&self.location, &error))?;
+            if matches!(entry.location.extension(), Some("json" | "parquet")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The table of this name.
     ///
     /// # Errors
     /// [`Error::UnknownTable`], with the names that come nearest.
-    pub fn table(&self, name: &str) -> Result<Arc<Table>> {
-        let names = self.table_names()?;
-        if !names.iter().any(|known| known == name) {
+    pub async fn table(&self, name: &str) -> Result<Arc<Table>> {
+        if !self.has_table(name).await? {
             return Err(Error::UnknownTable {
                 name: name.to_owned(),
-                similar: nearest(name, &names),
+                similar: nearest(name, &self.table_names().await?),
             });
         }
         self.handle(name)
-    }
-
-    /// Whether there is a table of this name.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] where the folder can't be read.
-    pub fn has_table(&self, name: &str) -> Result<bool> {
-        Ok(self.table_names()?.iter().any(|known| known == name))
     }
 
     /// Makes a table.
@@ -168,22 +170,14 @@ impl Store {
     pub async fn create_table(&self, declaration: &Declaration, now_ms: i64) -> Result<Arc<Table>> {
         let name = &declaration.name;
         let exists = || Error::AlreadyExists(format!("there is a table {name} already"));
-        if self.table_names()?.iter().any(|known| known == name) {
+        if self.has_table(name).await? {
             return Err(exists());
         }
         let table = self.handle(name)?;
         let (actions, operation) = create_actions(declaration, table.log())?;
         let commit = Commit {
-            table: name.clone(),
-            author: "didymium".to_owned(),
             message: Some(format!("create table {name}")),
-            load_id: None,
-            load_digest: None,
-            inputs: Vec::new(),
-            input_sha256: None,
-            reason: None,
-            now_ms,
-            operation,
+            ..Commit::new(name, "didymium", now_ms, operation)
         };
         match commit.run(table.log(), None, actions).await? {
             Outcome::Committed(_) => Ok(table),
@@ -191,40 +185,52 @@ impl Store {
         }
     }
 
+    /// Forgets a table that is gone.
+    pub(crate) fn forget(&self, name: &str) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.remove(name);
+    }
+
     fn handle(&self, name: &str) -> Result<Arc<Table>> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(name) {
             return Ok(Arc::clone(table));
         }
-        let folder = self.root.join(name);
-        let location = Url::from_directory_path(&folder)
-            .map_err(|()| Error::Internal(format!("{} is no absolute folder", folder.display())))?;
-        let prefix = object_store::path::Path::from_absolute_path(&folder)
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        let whole = DurableLocalStore::at_root();
-        let log = default_logstore(
-            Arc::new(PrefixStore::new(whole.clone(), prefix)),
-            Arc::new(whole),
-            &location,
-            &StorageConfig::default(),
-        );
+        let log = self.objects.log_of(name)?;
         let table = Arc::new(Table::new(name.to_owned(), self.objects(), log));
         tables.insert(name.to_owned(), Arc::clone(&table));
         Ok(table)
     }
 }
 
-/// Whether a folder holds a table: its log has an entry. One whose making was interrupted has none.
-fn has_log(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder.join("_delta_log"))
-        .into_iter()
-        .flatten();
-    entries.filter_map(Result::ok).any(|entry| {
-        let name = entry.file_name();
-        let name = Path::new(&name);
-        name.extension()
-            .is_some_and(|extension| extension == "json" || extension == "parquet")
-    })
+/// The place as every program sees it.
+fn absolute(location: &Location) -> Result<Location> {
+    let Location::Folder(folder) = location else {
+        return Ok(location.clone());
+    };
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| not_readable(location, &error))?;
+    Ok(Location::Folder(folder))
+}
+
+/// Whether the place has the marker of a store, of a format that this release knows.
+async fn is_store(objects: &Objects, location: &Location) -> Result<bool> {
+    let read = async { objects.inside.get(&Path::from(MARKER)).await?.bytes().await };
+    match read.await {
+        Ok(format) if format.trim_ascii() == FORMAT.trim().as_bytes() => Ok(true),
+        Ok(_) => Err(Error::Precondition(format!(
+            "the store {location} was made by a newer release: use that release"
+        ))),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(not_readable(location, &error)),
+    }
+}
+
+fn no_store(location: &Location) -> Error {
+    Error::Precondition(format!(
+        "{location} is not a Didymium store: make one with `didymium init --store {location}`"
+    ))
 }
 
 /// The known names that a typing mistake may have meant, at most three.
@@ -242,7 +248,7 @@ fn nearest(name: &str, known: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn not_readable(folder: &Path, error: &std::io::Error) -> Error {
-    tracing::error!(folder = %folder.display(), %error, "the folder can't be read");
-    Error::Unavailable(format!("the store's folder can't be read: {error}"))
+fn not_readable(location: &Location, error: &dyn std::error::Error) -> Error {
+    tracing::error!(%location, %error, "the store can't be read");
+    Error::Unavailable(format!("the store can't be read: {error}"))
 }

@@ -123,6 +123,8 @@ impl Table {
     pub async fn snapshot_committed_by(&self, time_ms: i64) -> Result<Arc<Snapshot>> {
         let from_delta = |error| Error::from_delta(&self.name, error);
         let newest = self.snapshot().await?;
+        // What later versions took away for good.
+        let mut purged = HashSet::new();
         for version in (0..=newest.version()).rev() {
             let entry = self
                 .log
@@ -139,13 +141,26 @@ impl Table {
                     ))
                 })?;
             if committed > time_ms {
+                purged.extend(commit::purged(entry.as_deref().unwrap_or_default()));
                 continue;
             }
             if version == newest.version() {
                 return Ok(newest);
             }
             let delta = EagerSnapshot::try_new(self.log.as_ref(), Some(version)).await;
-            return Snapshot::read(&self.name, &delta.map_err(from_delta)?).map(Arc::new);
+            let snapshot = Snapshot::read(&self.name, &delta.map_err(from_delta)?)?;
+            if snapshot
+                .files
+                .iter()
+                .any(|file| purged.contains(&file.path))
+            {
+                return Err(Error::Precondition(format!(
+                    "table {}: version {version} can't be read any more: rows of it were purged; the newest version is {}",
+                    self.name,
+                    newest.version()
+                )));
+            }
+            return Ok(Arc::new(snapshot));
         }
         Err(Error::Precondition(format!(
             "table {} did not exist yet at that time",
@@ -246,6 +261,25 @@ impl Table {
         Ok(bytes)
     }
 
+    /// A data file's bytes, unchecked; `None` where it is gone.
+    pub(crate) async fn get_if_there(&self, path: &str) -> Result<Option<Bytes>> {
+        let location = self.location(path);
+        let read = async { self.objects.get(&location).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Error::Unavailable(format!(
+                "table {}: reading {path}: {error}",
+                self.name
+            ))),
+        }
+    }
+
+    /// The files of the store.
+    pub(crate) fn objects(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.objects)
+    }
+
     /// Checks a file that has not been read yet. Parquet itself would give wrong numbers from
     /// damaged pages: nothing in it is checksummed.
     pub(crate) async fn verify(&self, file: &DataFile) -> Result<()> {
@@ -281,14 +315,23 @@ impl Table {
 /// Whether the bytes are what the log and the file's name say. A file that another program appended
 /// has no checksum in its name; then its size must do.
 fn is_intact(file: &DataFile, bytes: &[u8]) -> bool {
-    let expected = file
-        .path
-        .strip_suffix(".parquet")
-        .and_then(|stem| stem.rsplit('-').next());
-    match expected {
-        Some(expected) if !file.sorted_by.is_empty() => checksum(bytes) == expected,
-        _ => bytes.len() as u64 == file.bytes,
+    match has_checksum(file) {
+        true => is_named_after(&file.path, bytes) == Some(true),
+        false => bytes.len() as u64 == file.bytes,
     }
+}
+
+/// Whether our writer made the file, which puts a checksum in the name.
+pub(crate) fn has_checksum(file: &DataFile) -> bool {
+    !file.sorted_by.is_empty()
+}
+
+/// Whether a file's bytes are those that its name has the checksum of; `None` for a name without one.
+pub(crate) fn is_named_after(path: &str, bytes: &[u8]) -> Option<bool> {
+    let stem = path.strip_suffix(".parquet")?;
+    let (_, expected) = stem.rsplit_once('-')?;
+    let is_checksum = expected.len() == 16 && expected.bytes().all(|it| it.is_ascii_hexdigit());
+    is_checksum.then(|| checksum(bytes) == expected)
 }
 
 /// The log's first lines of a new table.

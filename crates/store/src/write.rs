@@ -31,6 +31,7 @@ pub(crate) struct NewFile {
     /// From the table's folder; it ends with the content's checksum.
     pub(crate) path: String,
     pub(crate) bytes: Bytes,
+    size: usize,
     statistics: FileStatistics,
     unique_periods: bool,
 }
@@ -73,9 +74,9 @@ impl FileWriter {
         Ok(())
     }
 
-    /// What is encoded so far.
+    /// What has been encoded of it, whole row groups.
     pub(crate) fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.bytes_written()
     }
 
     pub(crate) fn finish(self) -> Result<NewFile> {
@@ -83,6 +84,7 @@ impl FileWriter {
         let checksum = checksum(&bytes);
         Ok(NewFile {
             path: format!("part-{}-{checksum}.parquet", uuid::Uuid::new_v4()),
+            size: bytes.len(),
             bytes: bytes.into(),
             statistics: self.statistics.finish(self.rows),
             unique_periods: self.periods.hold,
@@ -103,6 +105,14 @@ pub(crate) fn checksum(bytes: &[u8]) -> String {
 }
 
 impl NewFile {
+    /// Once it is in the store.
+    pub(crate) fn without_bytes(self) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            ..self
+        }
+    }
+
     /// The log's line that brings the file into the table; `data_change` says whether its rows are
     /// new there.
     pub(crate) fn add(
@@ -126,7 +136,7 @@ impl NewFile {
         Ok(Add {
             path: self.path.clone(),
             partition_values: HashMap::new(),
-            size: self.bytes.len() as i64,
+            size: self.size as i64,
             modification_time: now_ms,
             data_change,
             stats: Some(statistics),

@@ -204,7 +204,7 @@ impl<'a> Check<'a> {
         };
         let bases = self.text("basis");
         let values = ["value", "value_low", "value_high"].map(|name| (name, self.double(name)));
-        let mut last: Option<((&str, &str, Option<&str>), &Measure)> = None;
+        let mut last: Option<(Given<'_>, &Measure)> = None;
         for row in 0..self.count() {
             if names.is_null(row) || units.is_null(row) {
                 continue;
@@ -295,10 +295,13 @@ fn empty(values: &ArrayRef) -> Vec<usize> {
     (0..values.len()).filter(is_empty).collect()
 }
 
+/// The measure, unit and basis that a row states.
+type Given<'a> = (&'a str, &'a str, Option<&'a str>);
+
 /// The declared measure of a row, or the column and the rule that it breaks.
 fn measure_of<'m>(
     measures: &'m [Measure],
-    (name, unit, basis): (&str, &str, Option<&str>),
+    (name, unit, basis): Given<'_>,
 ) -> Result<&'m Measure, (&'static str, String)> {
     let of_name = || measures.iter().filter(|measure| measure.measure == name);
     if let Some(measure) = of_name().find(|m| m.unit == unit && m.basis.as_deref() == basis) {

@@ -1,0 +1,135 @@
+//! `didymium store`: looking after a store.
+
+use bytesize::ByteSize;
+use didymium_store::{Backup, Problem, Purge, Store};
+
+use crate::args::StoreCommand;
+use crate::failure::Failure;
+use crate::load::author;
+use crate::now_ms;
+
+/// Compacts, verifies, cleans, purges or copies.
+pub(crate) async fn run(command: StoreCommand) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Compact { tables, store } => {
+            compact(&Store::open(store.store).await?, tables).await
+        }
+        StoreCommand::Verify { store } => verify(&Store::open(store.store).await?).await,
+        StoreCommand::Clean { grace, store } => {
+            let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+            let store = Store::open(store.store).await?;
+            let deleted = store.clean(now_ms(), grace_ms).await?;
+            eprintln!("{deleted} files deleted that no commit names");
+            Ok(())
+        }
+        StoreCommand::Purge {
+            table,
+            rows,
+            reason,
+            store,
+        } => {
+            let purge = match (rows.source, rows.load) {
+                (Some(source), _) => Purge::Source(source),
+                (None, Some(load)) => Purge::Load(load),
+                (None, None) => return Err(Failure::usage("name a --source or a --load")),
+            };
+            let store = Store::open(store.store).await?;
+            purge_rows(&store, &table, &purge, &reason).await
+        }
+        StoreCommand::Backup { to, store } => {
+            let place = to.to_string();
+            let backup = Store::open(store.store).await?.back_up(to).await?;
+            eprintln!("{} in {place}", told(&backup));
+            Ok(())
+        }
+        StoreCommand::Restore { backup, store } => {
+            let place = store.store.to_string();
+            let restored = Store::restore(backup, store.store).await?;
+            eprintln!("{} in {place}", told(&restored));
+            Ok(())
+        }
+    }
+}
+
+fn told(backup: &Backup) -> String {
+    format!(
+        "{} tables, {} files, {}",
+        backup.tables.len(),
+        backup.files,
+        ByteSize(backup.bytes)
+    )
+}
+
+async fn compact(store: &Store, tables: Vec<String>) -> Result<(), Failure> {
+    let tables = match tables.is_empty() {
+        true => store.table_names().await?,
+        false => tables,
+    };
+    for name in tables {
+        let done = store
+            .table(&name)
+            .await?
+            .compact(&author(), now_ms())
+            .await?;
+        match done.merged {
+            0 => eprintln!("{name}: nothing to merge"),
+            merged => eprintln!(
+                "{name}: {merged} files merged into {}, version {}",
+                done.into, done.version
+            ),
+        }
+    }
+    Ok(())
+}
+
+async fn verify(store: &Store) -> Result<(), Failure> {
+    let verified = store.verify().await?;
+    let mut damaged = 0;
+    for finding in &verified.findings {
+        let file = match finding.file.as_str() {
+            "" => "the log".to_owned(),
+            file => file.to_owned(),
+        };
+        let problem = match finding.problem {
+            Problem::Damaged => {
+                damaged += 1;
+                "damaged or missing"
+            }
+            Problem::Unchecked => "written by another program, without a checksum",
+        };
+        #[expect(clippy::print_stdout, reason = "the result, a line for each file")]
+        {
+            println!("{}\t{file}\t{problem}", finding.table);
+        }
+    }
+    let (files, bytes) = (verified.files, ByteSize(verified.bytes));
+    eprintln!("{files} files, {bytes}: {damaged} damaged or missing");
+    match damaged {
+        0 => Ok(()),
+        _ => Err(Failure::own(format!(
+            "{damaged} files are damaged or missing: restore them from a backup"
+        ))),
+    }
+}
+
+async fn purge_rows(
+    store: &Store,
+    table: &str,
+    purge: &Purge,
+    reason: &str,
+) -> Result<(), Failure> {
+    let done = store
+        .table(table)
+        .await?
+        .purge(purge, reason, &author(), now_ms())
+        .await?;
+    let lost = match done.lost_versions {
+        None => "no older version is lost".to_owned(),
+        Some((first, last)) => format!("versions {first} to {last} can't be read any more"),
+    };
+    eprintln!(
+        "{table}: {} rows taken out, {} files deleted, version {}; {lost}",
+        done.rows, done.files, done.version
+    );
+    Ok(())
+}
