@@ -59,13 +59,13 @@ fn parquet(bytes: Bytes) -> Result<RecordBatch, ParquetError> {
 
 /// By the decoder that never reserves what a damaged length asks for.
 fn arrow(bytes: &Bytes) -> Result<RecordBatch, ArrowError> {
-    let skipped = if bytes.starts_with(ARROW_FILE) {
-        ARROW_FILE.len()
-    } else {
-        0
+    let is_file = bytes.starts_with(ARROW_FILE);
+    let stream = match is_file {
+        true => stream_of(bytes).ok_or_else(|| ArrowError::IpcError("it has no end".to_owned()))?,
+        false => bytes,
     };
     // In memory of its own, which is aligned.
-    let mut buffer = Buffer::from(&bytes[skipped..]);
+    let mut buffer = Buffer::from(stream);
     let mut decoder = StreamDecoder::new();
     let mut batches: Vec<RecordBatch> = Vec::new();
     while !buffer.is_empty() {
@@ -77,10 +77,18 @@ fn arrow(bytes: &Bytes) -> Result<RecordBatch, ArrowError> {
     let Some(schema) = decoder.schema() else {
         return Err(ArrowError::IpcError("it has no schema".to_owned()));
     };
-    if skipped == 0 {
+    if !is_file {
         decoder.finish()?;
     }
     concat_batches(&schema, &batches)
+}
+
+/// The stream within an Arrow file: an index, its length and the mark follow it.
+fn stream_of(file: &[u8]) -> Option<&[u8]> {
+    let (rest, _mark) = file.split_at_checked(file.len().checked_sub(6)?)?;
+    let (rest, length) = rest.split_last_chunk::<4>()?;
+    let length = usize::try_from(i32::from_le_bytes(*length)).ok()?;
+    rest.get(ARROW_FILE.len()..rest.len().checked_sub(length)?)
 }
 
 /// Some columns of a file of ours, in the order asked for.

@@ -29,15 +29,15 @@ pub(super) fn file_columns(declaration: &Declaration) -> Vec<ColumnDeclaration> 
 }
 
 /// Puts two ends in the place of a column of periods, and leaves out what the store writes itself,
-/// which an export of a table has.
+/// which an export of a table has. Gives the rows whose period is told to be none.
 pub(super) fn split_periods(
     declaration: &Declaration,
     raw: &mut Raw,
     input: &Input,
     faults: &mut Faults,
-) -> Result<()> {
+) -> Result<Vec<usize>> {
     if declaration.kind == TableKind::Plain {
-        return Ok(());
+        return Ok(Vec::new());
     }
     raw.columns
         .retain(|(name, _)| ![SERIES, LOAD_ID].contains(&name.as_str()));
@@ -47,14 +47,16 @@ pub(super) fn split_periods(
         .iter()
         .any(|column| column.name == PERIOD);
     let Some(periods) = raw.column(PERIOD).filter(|_| !has_ends && !is_own) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let periods = texts(periods)?;
+    let mut broken = Vec::new();
     let mut starts = Date32Builder::with_capacity(periods.len());
     let mut ends = Date32Builder::with_capacity(periods.len());
     for (row, text) in periods.iter().enumerate() {
         let period = text.and_then(parse_period);
         if let (None, Some(text)) = (period, text) {
+            broken.push(row);
             faults.add(Fault {
                 file: input.name.clone(),
                 row: raw.row_numbers[row],
@@ -72,7 +74,7 @@ pub(super) fn split_periods(
         .push(("period_start".to_owned(), Arc::new(starts.finish())));
     raw.columns
         .push(("period_end".to_owned(), Arc::new(ends.finish())));
-    Ok(())
+    Ok(broken)
 }
 
 /// Adds the columns that the file lacks. One that nothing else gives is a fault, as is one of the
@@ -209,13 +211,12 @@ fn add_standard(
     };
     if let (Some(starts), Some(ends)) = (days("period_start"), days("period_end")) {
         let letters = starts.iter().zip(ends.iter()).map(|(start, end)| {
-            let (start, end) = (Day::from_epoch(start?), Day::from_epoch(end?));
-            // The check says what is wrong with a period that ends before it starts.
-            Some(if start <= end {
-                Frequency::of(start, end).letter()
-            } else {
-                "X"
-            })
+            // The check says what is wrong with a period without an end, or that ends before it starts.
+            let period = start.zip(end).filter(|(start, end)| start <= end);
+            let letter = period.map(|(start, end)| {
+                Frequency::of(Day::from_epoch(start), Day::from_epoch(end)).letter()
+            });
+            Some(letter.unwrap_or("X"))
         });
         let letters: ArrayRef = Arc::new(StringArray::from_iter(letters));
         debug_assert_eq!(letters.len(), rows);

@@ -102,9 +102,13 @@ fn parse(
     options: &LoadOptions,
     faults: &mut Faults,
 ) -> Result<Option<Parsed>> {
-    split_periods(declaration, &mut raw, input, faults)?;
+    let without_period = split_periods(declaration, &mut raw, input, faults)?;
     let columns = file_columns(declaration);
     let mut cells = cells::read(&columns, &raw, &input.name, faults);
+    for row in without_period {
+        let ends = ["period_start", "period_end"];
+        cells.broken.extend(ends.map(|end| (row, end.to_owned())));
+    }
     let place = Place {
         file: &input.name,
         row: u64::from(input.format.is_text()),
