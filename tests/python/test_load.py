@@ -222,10 +222,19 @@ def test_compaction_backup_and_purge_keep_what_they_should(store: Path, tmp_path
 
 @pytest.mark.skipif(not BULK.is_dir(), reason="the gathered files are not shipped")
 def test_the_gathered_files_load_by_their_mappings_alone(store: Path) -> None:
-    prices = BULK / "prices_daily_thirdparty.csv"
+    prices, trade = BULK / "prices_daily_thirdparty.csv", BULK / "trade_bulk.csv"
     mapping = ROOT / "data" / "mappings"
     done("load", "prices", prices, "--map", mapping / "prices_daily.toml", "--published-on", "2024-10-11", "--store", store)
+    done("load", "exports", trade, "--map", mapping / "trade_bulk.toml", "--published-on", "2026-07-10", "--store", store)
     raw = pd.read_csv(prices)
     read = rows(store, "select count(*), sum(value) from all_vintages('prices') where source_id = 'PR-DAILY'")
     assert read[0][0] == len(raw)
     assert read[0][1] == pytest.approx((raw.average * raw.factor_to_cny_per_t).sum(), rel=1e-12)
+
+    raw = pd.read_csv(trade)
+    sql = "select count(*) n, sum(value) s from all_vintages('exports') where row_id like 'TB/%' and measure = '{}'"
+    [[masses, tonnes]] = rows(store, sql.format("quantity"))
+    [[values, dollars]] = rows(store, sql.format("value"))
+    assert (masses, values) == (raw.mass_kg.notna().sum(), raw.value_usd.notna().sum())
+    assert tonnes == pytest.approx(raw.mass_kg.sum() / 1000, rel=1e-12), "kilograms became tonnes"
+    assert dollars == pytest.approx(raw.value_usd.sum(), rel=1e-12)
