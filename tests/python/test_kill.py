@@ -13,10 +13,10 @@ from harness import Server
 
 ROWS = 5_000
 
-#: When each load is killed. A third of the kills is spread over the whole load, most of which is reading and sorting;
-#: the others follow the moment at which its data file appears, for the commit is done within 0.1 s of it.
-MOMENTS = [("share of a load", n / 10) for n in range(10)] + [
-    ("seconds after the data file", n / 200) for n in range(20)
+#: When each load is killed. Two thirds of the kills are spread over the whole load, most of which is reading and
+#: sorting; the others follow the moment at which its data file appears, for the commit is done within 0.02 s of it.
+MOMENTS = [("share of a load", n / 20) for n in range(20)] + [
+    ("seconds after the data file", n / 1000) for n in range(10)
 ]
 
 HEADER = (

@@ -6,6 +6,7 @@ The oracle follows the rules of the tables as they are written down, in pandas, 
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -239,13 +240,19 @@ def test_generated_rows(
     sources = read_by_deltalake(own_store, "sources")
     names = random.Random(rows).sample(sources["source_id"].to_pylist(), 40)
     lines = generated(products, names, products, periods, rows)
+    added = unchanged = 0
     for number in range(files):
         file = tmp_path / f"{number}.csv"
         file.write_text("\n".join([HEADER, *lines[number::files]]) + "\n")
         done = harness.run("load", "prices", file, "--store", own_store)
         assert done.returncode == 0, done.stderr
+        told = re.search(r"prices: (\d+) rows, version \d+(?:, (\d+) unchanged)?", done.stderr)
+        added += int(told[1])
+        unchanged += int(told[2] or 0)
     oracle = Oracle(read_by_deltalake(own_store, "prices"), sources)
-    assert (oracle.rows["authority"] == "Generated").sum() == rows
+    assert (oracle.rows["authority"] == "Generated").sum() == added
+    assert added + unchanged == rows, "what its source had said before, and nothing else, is no row"
+    assert added > rows * 0.9
 
     server = serve(own_store)
     days = [date(2024, 1, 31), date(2024, 12, 30), date(2024, 12, 31), date(2025, 6, 15), date(2026, 3, 31), today()]

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatc
 use arrow::datatypes::{Date32Type, Int64Type};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::common::ScalarValue;
+use didymium_model::Status;
 
 use super::prepare::Prepared;
 use super::read_columns;
@@ -218,6 +219,8 @@ struct Saying {
     vintage: (i32, i64),
     figure: OwnedRow,
     whole: OwnedRow,
+    /// Whether it takes back all that its source said before.
+    withdraws: bool,
 }
 
 impl Forms {
@@ -262,6 +265,10 @@ impl Forms {
             vintage,
             figure: self.figure.rows(row)?.row(0).owned(),
             whole: self.whole.rows(row)?.row(0).owned(),
+            withdraws: column("status").is_some_and(|status| {
+                let status = status.as_string_opt::<i32>();
+                status.is_some_and(|status| status.value(0) == Status::Withdrawn.word())
+            }),
         })
     }
 }
@@ -322,7 +329,7 @@ impl Group {
             let earlier = self.met.iter().map(|met| &met.saying);
             let earlier = earlier.chain(sayings[..place].iter().map(|(_, saying)| saying));
             let before = earlier
-                .filter(|it| it.vintage.0 < day && it.vintage.1 == statement)
+                .filter(|it| it.vintage.0 < day && (it.vintage.1 == statement || it.withdraws))
                 .max_by_key(|it| it.vintage);
             match before {
                 Some(before) if before.figure == saying.figure => verdict.unchanged += 1,
