@@ -53,23 +53,7 @@ pub(crate) async fn shipped(folder: &Path) -> Arc<Store> {
 }
 
 /// A small series table.
-pub(crate) const OUTPUT: &str = r#"
-name = "output"
-kind = "series"
-description = "Output of mines."
-key = ["mine"]
-[[columns]]
-name = "mine"
-type = "text"
-nullable = false
-description = "Which mine."
-[[measures]]
-measure = "output"
-unit = "t"
-basis = "REO"
-min = 0.0
-description = "Mined."
-"#;
+pub(crate) const OUTPUT: &str = include_str!("output.toml");
 
 pub(crate) async fn output_table(store: &Store) -> Arc<Table> {
     store

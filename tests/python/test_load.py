@@ -14,32 +14,12 @@ import harness
 ROOT = Path(__file__).resolve().parents[2]
 BULK = ROOT.parent / "shared" / "data" / "bulk"
 
-OUTPUT = """
-name = "output"
-kind = "series"
-description = "Output of mines."
-key = ["mine"]
-[[columns]]
-name = "mine"
-type = "text"
-nullable = false
-description = "Which mine."
-[[measures]]
-measure = "output"
-unit = "t"
-basis = "REO"
-min = 0.0
-description = "Mined."
-"""
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store with an empty series table `output` beside the built-in ones."""
     store = harness.init(tmp_path / "store")
-    declaration = tmp_path / "output.toml"
-    declaration.write_text(OUTPUT)
-    done("table", "create", declaration, "--store", store)
+    done("table", "create", ROOT / "tests" / "output.toml", "--store", store)
     return store
 
 

@@ -1,5 +1,7 @@
 //! How the command fails: a sentence and an exit code.
 
+use std::path::Path;
+
 use didymium_engine::ErrorKind;
 use tonic::Code;
 
@@ -10,6 +12,12 @@ pub(crate) struct Failure {
     /// that can't be reached, 4 for a query that was stopped, 130 for Ctrl-C.
     pub(crate) code: u8,
     pub(crate) message: String,
+}
+
+/// The text of a file.
+pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::own(format!("{}: {error}", file.display())))
 }
 
 impl Failure {

@@ -7,21 +7,17 @@ use didymium_store::{
 };
 
 use crate::args::LoadArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, read_text};
 use crate::now_ms;
 
 /// Loads all files in one commit.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let store = Store::open(args.store.clone()).await?;
     let options = options(&args)?;
-    let encoding = args
-        .encoding
-        .clone()
-        .or_else(|| options.mapping.as_ref()?.encoding.clone());
     let inputs = args
         .files
         .iter()
-        .map(|file| read(file, encoding.as_deref()))
+        .map(|file| read(file, args.encoding.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
     if args.create && !store.has_table(&args.table).await? {
         let declaration = infer(&args.table, &inputs, &options)?;
@@ -57,11 +53,10 @@ pub(crate) fn shown(declaration: &Declaration) -> Result<String, Failure> {
 }
 
 fn options(args: &LoadArgs) -> Result<LoadOptions, Failure> {
-    let mapping = args.map.as_deref().map(|file| {
-        let toml = std::fs::read_to_string(file)
-            .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
-        Ok::<_, Failure>(Mapping::parse(&toml)?)
-    });
+    let mapping = args
+        .map
+        .as_deref()
+        .map(|file| Ok::<_, Failure>(Mapping::parse(&read_text(file)?)?));
     Ok(LoadOptions {
         mapping: mapping.transpose()?,
         source_id: args.source.clone(),

@@ -1,7 +1,7 @@
 //! `didymium sql`: one query.
 
 use crate::args::SqlArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, read_text};
 use crate::output::write;
 use crate::rows::{Question, Rows};
 
@@ -22,8 +22,7 @@ async fn statement(args: &SqlArgs) -> Result<String, Failure> {
         return Ok(command.clone());
     }
     if let Some(file) = &args.file {
-        return std::fs::read_to_string(file)
-            .map_err(|error| Failure::own(format!("{}: {error}", file.display())));
+        return read_text(file);
     }
     // On a thread of its own, so that Ctrl-C is heard meanwhile.
     let read = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await;

@@ -3,7 +3,7 @@
 use didymium_store::{Declaration, Store};
 
 use crate::args::TableCommand;
-use crate::failure::Failure;
+use crate::failure::{Failure, read_text};
 use crate::load::shown;
 use crate::now_ms;
 
@@ -11,9 +11,7 @@ use crate::now_ms;
 pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     match command {
         TableCommand::Create { file, store } => {
-            let toml = std::fs::read_to_string(&file)
-                .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
-            let declaration = Declaration::parse(&toml)?;
+            let declaration = Declaration::parse(&read_text(&file)?)?;
             let store = Store::open(store.store).await?;
             store.create_table(&declaration, now_ms()).await?;
             eprintln!("{}: made", declaration.name);

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
+use crate::location::read_if_there;
 use crate::store::{MARKER, OWN_FOLDER};
 use crate::table::is_named_after;
 use crate::{Error, Location, Result, Store};
@@ -24,6 +25,15 @@ pub struct Backup {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Backup {
+    /// Writes a file of the copy, and counts it.
+    async fn add(&mut self, target: &Store, location: &Path, bytes: Bytes) -> Result<()> {
+        self.files += 1;
+        self.bytes += bytes.len() as u64;
+        target.write(location, bytes).await
+    }
 }
 
 impl Store {
@@ -62,8 +72,7 @@ impl Store {
             .map_err(unreadable)?;
         for object in own {
             if ![MARKER, MANIFEST].contains(&object.location.as_ref()) {
-                self.copy(&target, &object.location, None, &mut backup)
-                    .await?;
+                self.copy(&target, &object.location, &mut backup).await?;
             }
         }
         let manifest = serde_json::to_vec_pretty(&backup)
@@ -96,36 +105,30 @@ impl Store {
 
     /// Checks that the backup holds what it states, to the byte.
     async fn check(&self, stated: &Backup) -> Result<()> {
-        let mut found = Backup::default();
+        let mut tables = BTreeMap::new();
         for name in self.table_names().await? {
             let table = self.table(&name).await?;
-            let version = table.snapshot().await?.version();
-            for path in table.files_ever_named(version).await? {
-                // History that was purged is not there.
+            let snapshot = table.snapshot().await?;
+            let mut history = table.files_ever_named(snapshot.version()).await?;
+            for file in &snapshot.files {
+                table.get(file).await?;
+                history.remove(&file.path);
+            }
+            for path in history {
+                // What was purged is not there.
                 if let Some(bytes) = table.get_if_there(&path).await? {
                     refuse_damaged(&table.location(&path), &bytes)?;
                 }
             }
-            found.tables.insert(name, version);
+            tables.insert(name, snapshot.version());
         }
-        let verified = self.verify().await?;
-        if let Some(finding) = verified
-            .findings
-            .iter()
-            .find(|finding| finding.problem == crate::Problem::Damaged)
-        {
-            let (table, file) = (&finding.table, &finding.file);
-            return Err(Error::Corrupt(format!(
-                "the backup's table {table}: {file} is damaged"
-            )));
+        match tables == stated.tables {
+            true => Ok(()),
+            false => Err(Error::Corrupt(format!(
+                "the backup states the tables {:?} and holds {tables:?}",
+                stated.tables
+            ))),
         }
-        if found.tables != stated.tables {
-            return Err(Error::Corrupt(format!(
-                "the backup states the tables {:?} and holds {:?}",
-                stated.tables, found.tables
-            )));
-        }
-        Ok(())
     }
 
     async fn copy_table(
@@ -138,49 +141,33 @@ impl Store {
         let table = self.table(name).await?;
         for path in table.files_ever_named(newest).await? {
             let location = table.location(&path);
-            // A purge took it away.
-            if self.read_if_there(&location).await?.is_some() {
-                self.copy(target, &location, Some(&path), backup).await?;
+            // A purge may have taken it away.
+            if let Some(bytes) = self.read_if_there(&location).await? {
+                refuse_damaged(&location, &bytes)?;
+                backup.add(target, &location, bytes).await?;
             }
         }
         // The log last, so that a table that is there is whole.
         for version in 0..=newest {
             let entry = Path::from_iter([name, "_delta_log", &format!("{version:020}.json")]);
-            self.copy(target, &entry, None, backup).await?;
+            self.copy(target, &entry, backup).await?;
         }
         Ok(())
     }
 
-    /// Copies one file; `data` is its name where its checksum is part of it.
-    async fn copy(
-        &self,
-        target: &Self,
-        location: &Path,
-        data: Option<&str>,
-        backup: &mut Backup,
-    ) -> Result<()> {
-        let bytes = self
-            .read_if_there(location)
-            .await?
-            .ok_or_else(|| Error::Corrupt(format!("{location} is missing")))?;
-        if data.is_some() {
-            refuse_damaged(location, &bytes)?;
-        }
-        backup.files += 1;
-        backup.bytes += bytes.len() as u64;
-        target.write(location, bytes).await
+    /// Copies one file that must be there.
+    async fn copy(&self, target: &Self, location: &Path, backup: &mut Backup) -> Result<()> {
+        let bytes = self.read_if_there(location).await?;
+        let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{location} is missing")))?;
+        backup.add(target, location, bytes).await
     }
 
-    pub(crate) async fn read_if_there(&self, location: &Path) -> Result<Option<Bytes>> {
-        let read = async { self.objects().get(location).await?.bytes().await };
-        match read.await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(unreadable(error)),
-        }
+    async fn read_if_there(&self, location: &Path) -> Result<Option<Bytes>> {
+        let read = read_if_there(self.objects().as_ref(), location).await;
+        read.map_err(unreadable)
     }
 
-    pub(crate) async fn write(&self, location: &Path, bytes: Bytes) -> Result<()> {
+    async fn write(&self, location: &Path, bytes: Bytes) -> Result<()> {
         let put = self.objects().put(location, bytes.into()).await;
         put.map(|_| ())
             .map_err(|error| Error::Unavailable(format!("writing {location}: {error}")))

@@ -56,7 +56,7 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownTable`], [`Error::Unavailable`] where the storage does not answer.
     pub async fn drop_table(&self, name: &str) -> Result<()> {
-        let table = self.table(name).await?;
+        self.table(name).await?;
         let mut files = self.files_of(name).await?;
         let is_log = |file: &ObjectMeta| file.location.as_ref().contains("/_delta_log/");
         let is_entry = |file: &ObjectMeta| file.location.extension() == Some("json");
@@ -79,7 +79,6 @@ impl Store {
             }
         }
         self.forget(name);
-        drop(table);
         Ok(())
     }
 

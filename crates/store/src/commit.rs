@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{
@@ -63,6 +64,20 @@ impl Commit {
             operation,
         }
     }
+}
+
+/// How often a change that lost a race is checked and committed anew.
+pub(crate) const ATTEMPTS: usize = 15;
+
+/// Waits before an attempt that is not the first: any time within a span that doubles, so that rivals
+/// part however long their commits take.
+pub(crate) async fn wait_before(attempt: usize) {
+    if attempt == 0 {
+        return;
+    }
+    let span_ms = 10_u128 << attempt.min(7);
+    let wait_ms = uuid::Uuid::new_v4().as_u128() % span_ms;
+    tokio::time::sleep(Duration::from_millis(wait_ms as u64)).await;
 }
 
 /// The name under which a load's transaction stands in the log.

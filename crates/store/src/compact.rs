@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -14,9 +15,8 @@ use deltalake_core::protocol::DeltaOperation;
 use futures::TryStreamExt;
 use url::Url;
 
-use crate::commit::{Commit, Outcome};
+use crate::commit::{ATTEMPTS, Commit, Outcome, wait_before};
 use crate::data_file::DataFile;
-use crate::load::{ATTEMPTS, pause};
 use crate::scan::SnapshotTable;
 use crate::store::OBJECT_STORE_URL;
 use crate::write::{FileWriter, NewFile};
@@ -24,9 +24,6 @@ use crate::{Declaration, Error, Result, Snapshot, Table};
 
 /// How large a compacted file gets.
 const FILE_BYTES: usize = 128 * 1024 * 1024;
-
-/// More files than this that overlap or are small make reading slow.
-const DUE: usize = 16;
 
 /// What sorting may hold in memory; files in order need almost none.
 const MEMORY_BYTES: usize = 256 * 1024 * 1024;
@@ -43,14 +40,6 @@ pub struct Compacted {
 }
 
 impl Table {
-    /// Whether compaction would make reading faster.
-    ///
-    /// # Errors
-    /// As [`Table::snapshot`].
-    pub async fn is_compaction_due(&self) -> Result<bool> {
-        Ok(mergeable(&*self.snapshot().await?).len() > DUE)
-    }
-
     /// Merges the files that are small or overlap. No result changes: readers of older versions go on
     /// with the old files, which stay.
     ///
@@ -102,7 +91,7 @@ impl Table {
         files: &[DataFile],
         written: &mut Vec<NewFile>,
     ) -> Result<()> {
-        let failed = |error: datafusion::error::DataFusionError| self.unmerged(&error);
+        let failed = |error: DataFusionError| self.unmerged(&error);
         let only = Snapshot {
             table: snapshot.table.clone(),
             version: snapshot.version,
@@ -190,13 +179,11 @@ impl Table {
             )
         };
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(pause(attempt)).await;
-            }
+            wait_before(attempt).await;
             let (snapshot, delta) = self.refreshed().await?;
             let is_live = |file: &DataFile| snapshot.files.iter().any(|it| it.path == file.path);
             if !files.iter().all(is_live) {
-                return Err(self.lost(&snapshot, attempt + 1));
+                return Err(self.lost(snapshot.version(), attempt + 1));
             }
             let removed = files
                 .iter()
@@ -211,16 +198,7 @@ impl Table {
                 return Ok(version);
             }
         }
-        let snapshot = self.snapshot().await?;
-        Err(self.lost(&snapshot, ATTEMPTS))
-    }
-
-    fn lost(&self, snapshot: &Snapshot, attempts: usize) -> Error {
-        Error::Conflict {
-            table: self.name().to_owned(),
-            winner: snapshot.version(),
-            attempts,
-        }
+        Err(self.lost(self.snapshot().await?.version(), ATTEMPTS))
     }
 
     fn session(&self) -> datafusion::error::Result<SessionContext> {
@@ -234,13 +212,13 @@ impl Table {
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
             .build_arc()?;
         let url = Url::parse(OBJECT_STORE_URL)
-            .map_err(|error| datafusion::error::DataFusionError::External(error.into()))?;
+            .map_err(|error| DataFusionError::External(error.into()))?;
         runtime.register_object_store(&url, self.objects());
         Ok(SessionContext::new_with_config_rt(config, runtime))
     }
 
-    fn unmerged(&self, error: &datafusion::error::DataFusionError) -> Error {
-        if let datafusion::error::DataFusionError::External(cause) = error
+    fn unmerged(&self, error: &DataFusionError) -> Error {
+        if let DataFusionError::External(cause) = error
             && let Some(Error::Corrupt(message)) = cause.downcast_ref::<Error>()
         {
             return Error::Corrupt(message.clone());
@@ -280,9 +258,10 @@ fn mergeable(snapshot: &Snapshot) -> Vec<DataFile> {
             is_foreign(file) || file.bytes < FILE_BYTES as u64 || overlaps(*index)
         })
         .collect();
-    // One small file beside large ones is the end that every table has.
-    let alone = chosen.len() == 1 && !is_foreign(&files[chosen[0]]) && !overlaps(chosen[0]);
-    if chosen.len() == 1 && (alone || files.len() == 1 && !is_foreign(&files[chosen[0]])) {
+    // One file in order beside large ones is the end that every table has.
+    if let [one] = chosen.as_slice()
+        && !is_foreign(&files[*one])
+    {
         return Vec::new();
     }
     chosen

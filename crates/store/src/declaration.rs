@@ -105,6 +105,16 @@ pub struct Measure {
     pub description: String,
 }
 
+/// The measure, unit and basis that a row states.
+pub(crate) type Stated<'a> = (&'a str, &'a str, Option<&'a str>);
+
+impl Measure {
+    /// Whether it is what a row states.
+    pub(crate) fn states(&self, (measure, unit, basis): Stated<'_>) -> bool {
+        self.measure == measure && self.unit == unit && self.basis.as_deref() == basis
+    }
+}
+
 /// A class whose figures are the sums of others', where one source states all of them at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -28,9 +28,10 @@ impl Faults {
     /// How many faults are told; the others are counted.
     pub const SHOWN: usize = 50;
 
-    /// Notes a fault.
-    pub fn add(&mut self, fault: Fault) {
+    /// Notes a fault; a long value is cut.
+    pub fn add(&mut self, mut fault: Fault) {
         if self.shown.len() < Self::SHOWN {
+            fault.value = fault.value.map(|value| shortened(&value));
             self.shown.push(fault);
         } else {
             self.more += 1;
@@ -50,6 +51,15 @@ impl Faults {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.shown.is_empty()
+    }
+}
+
+/// A cell as a message shows it.
+fn shortened(cell: &str) -> String {
+    const LONGEST: usize = 80;
+    match cell.char_indices().nth(LONGEST) {
+        None => cell.to_owned(),
+        Some((end, _)) => format!("{}…", &cell[..end]),
     }
 }
 

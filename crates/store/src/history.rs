@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::commit::actions;
-use crate::{Error, Result, Snapshot, Table};
+use crate::{Result, Snapshot, Table};
 
 /// One commit of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Table {
     /// Every commit up to the snapshot's version, the first one first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the log can't be read.
+    /// [`crate::Error::Unavailable`] where the log can't be read.
     pub async fn history(&self, snapshot: &Snapshot) -> Result<Vec<CommitRecord>> {
         let mut commits = Vec::new();
         for version in 0..=snapshot.version() {
@@ -47,8 +47,7 @@ impl Table {
 
     /// One commit.
     pub(crate) async fn record(&self, version: u64) -> Result<CommitRecord> {
-        let entry = self.log().read_commit_entry(version).await;
-        let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
+        let entry = self.entry(version).await?;
         Ok(record(version, entry.as_deref().unwrap_or_default()))
     }
 }

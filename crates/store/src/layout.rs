@@ -1,7 +1,6 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::SortOptions;
@@ -9,10 +8,11 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::{Declaration, Error, Result};
 
-/// The order that a table's files keep: ascending in the sort columns, NULL last.
+/// Some columns of a table, and their rows in a form that compares as files are ordered: ascending,
+/// NULL last.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    columns: Vec<usize>,
+    columns: Vec<String>,
     converter: RowConverter,
 }
 
@@ -23,33 +23,39 @@ pub(crate) const ORDER: SortOptions = SortOptions {
 };
 
 impl Layout {
+    /// Of the columns that the table's files are sorted by.
     pub(crate) fn of(declaration: &Declaration) -> Result<Self> {
+        let columns = declaration.sort_columns().into_iter();
+        Self::over(declaration, columns.map(str::to_owned).collect())
+    }
+
+    /// Of some of the table's columns.
+    pub(crate) fn over(declaration: &Declaration, columns: Vec<String>) -> Result<Self> {
         let schema = declaration.schema();
-        let columns = declaration
-            .sort_columns()
-            .into_iter()
-            .map(|name| schema.index_of(name));
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
-        let fields = columns.iter().map(|column| {
-            SortField::new_with_options(schema.field(*column).data_type().clone(), ORDER)
+        let fields = columns.iter().map(|name| {
+            let field = schema.field_with_name(name).map_err(internal)?;
+            Ok(SortField::new_with_options(
+                field.data_type().clone(),
+                ORDER,
+            ))
         });
-        let converter = RowConverter::new(fields.collect()).map_err(internal)?;
+        let converter = RowConverter::new(fields.collect::<Result<_>>()?).map_err(internal)?;
         Ok(Self { columns, converter })
     }
 
-    /// The sort columns of each row, in a form that compares as the order does.
-    pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = self
-            .columns
-            .iter()
-            .map(|column| Arc::clone(batch.column(*column)))
-            .collect();
-        self.keys_of(&columns)
+    /// The columns' names.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        self.columns.iter().map(String::as_str).collect()
     }
 
-    /// The same for the sort columns alone.
-    pub(crate) fn keys_of(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        self.converter.convert_columns(columns).map_err(internal)
+    /// The columns of each row, in a form that compares as the order does.
+    pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
+        let columns = self.columns.iter().map(|name| {
+            let column = batch.column_by_name(name).cloned();
+            column.ok_or_else(|| Error::Internal(format!("no column {name}")))
+        });
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+        self.converter.convert_columns(&columns).map_err(internal)
     }
 }
 

@@ -17,7 +17,6 @@ mod totals;
 mod units;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -27,7 +26,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use didymium_model::Day;
 use sha2::{Digest, Sha256};
 
-use crate::commit::{Commit, Outcome, application};
+use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{NewFile, encode};
 use crate::{Declaration, Error, Result, Table};
@@ -131,9 +130,6 @@ pub struct Loaded {
     pub repeated: bool,
 }
 
-/// How often a load that lost a race is checked and committed anew.
-pub(crate) const ATTEMPTS: usize = 15;
-
 /// About how many rows a data file holds.
 const FILE_ROWS: usize = 4 * 1024 * 1024;
 
@@ -166,8 +162,6 @@ impl Table {
                 reason: request.options.supersede.clone(),
                 ..Commit::new(self.name(), &request.author, request.now_ms, append())
             },
-            load_id: load_id.clone(),
-            supersede: request.options.supersede.clone(),
             dry_run: request.options.dry_run,
         };
         if let Some(landed) = self.landed(&delta, &load).await? {
@@ -189,9 +183,8 @@ impl Table {
 
     /// What an earlier load of this name did, if there was one.
     async fn landed(&self, delta: &EagerSnapshot, load: &Load) -> Result<Option<Loaded>> {
-        let application = application(&load.load_id);
         let version = delta
-            .transaction_version(self.log().as_ref(), application)
+            .transaction_version(self.log().as_ref(), application(load.id()))
             .await
             .map_err(|error| Error::from_delta(self.name(), error))?;
         let Some(version) = version else {
@@ -203,12 +196,12 @@ impl Table {
             return Err(Error::AlreadyExists(format!(
                 "table {}: the load {} was made before, as version {version}, of other files or with other options: choose another load id",
                 self.name(),
-                load.load_id
+                load.id()
             )));
         }
         Ok(Some(Loaded {
             version,
-            load_id: load.load_id.clone(),
+            load_id: load.id().to_owned(),
             rows: record.rows_added,
             unchanged: 0,
             superseded: 0,
@@ -230,8 +223,7 @@ impl Table {
         // Files of a commit whose outcome is not known must stay.
         let is_unknown = matches!(&landed, Err(Error::Unavailable(_)));
         if !is_unknown && !written.committed {
-            self.discard(written.files.iter().map(|file| file.path.as_str()))
-                .await;
+            self.discard(written.paths()).await;
         }
         landed
     }
@@ -244,20 +236,18 @@ impl Table {
         written: &mut Written,
     ) -> Result<Loaded> {
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(pause(attempt)).await;
-            }
+            wait_before(attempt).await;
             let (snapshot, delta) = self.refreshed().await?;
             if let Some(landed) = self.landed(&delta, load).await? {
                 return Ok(landed);
             }
             let verdict = self.compare(declaration, prepared, &snapshot).await?;
-            if !verdict.contradicted.is_empty() && load.supersede.is_none() {
+            if !verdict.contradicted.is_empty() && load.commit.reason.is_none() {
                 return Err(Error::Faulty(verdict.faults(declaration, prepared)));
             }
             let mut loaded = Loaded {
                 version: snapshot.version(),
-                load_id: load.load_id.clone(),
+                load_id: load.id().to_owned(),
                 rows: verdict.new.len() as u64,
                 unchanged: verdict.unchanged,
                 superseded: verdict.contradicted.values().map(Vec::len).sum::<usize>() as u64,
@@ -282,12 +272,7 @@ impl Table {
                 return Ok(loaded);
             }
         }
-        let winner = self.snapshot().await?.version();
-        Err(Error::Conflict {
-            table: self.name().to_owned(),
-            winner,
-            attempts: ATTEMPTS,
-        })
+        Err(self.lost(self.snapshot().await?.version(), ATTEMPTS))
     }
 
     /// Writes the new rows; those that an attempt before this one has written need not be again.
@@ -301,18 +286,16 @@ impl Table {
         if written.rows.as_ref() == Some(&verdict.new) {
             return Ok(());
         }
-        self.discard(written.files.iter().map(|file| file.path.as_str()))
-            .await;
+        self.discard(written.paths()).await;
         *written = Written::default();
         let (rows_of, prepared) = (declaration.clone(), Arc::clone(prepared));
         let places = verdict.new.clone();
-        written.files = blocking(move || match places.len() == prepared.rows.num_rows() {
+        written.new = blocking(move || match places.len() == prepared.rows.num_rows() {
             true => encode_all(&rows_of, &prepared.rows),
             false => encode_all(&rows_of, &prepared.only(&places)?.rows),
         })
         .await?;
-        written.new = written.files.len();
-        for file in &written.files {
+        for file in &written.new {
             self.put(&file.path, file.bytes.clone()).await?;
         }
         written.rows = Some(verdict.new.clone());
@@ -331,27 +314,37 @@ fn append() -> DeltaOperation {
 /// What all attempts of a load share.
 struct Load {
     commit: Commit,
-    load_id: String,
-    supersede: Option<String>,
     dry_run: bool,
+}
+
+impl Load {
+    fn id(&self) -> &str {
+        self.commit.load_id.as_deref().unwrap_or_default()
+    }
 }
 
 /// The files that a load has written so far.
 #[derive(Default)]
 struct Written {
-    files: Vec<NewFile>,
-    /// How many of them, the first ones, hold new rows; the others hold corrected ones.
-    new: usize,
+    /// Those with new rows.
+    new: Vec<NewFile>,
     /// The load's rows in them.
     rows: Option<Vec<u32>>,
+    /// Those in the place of files with contradicted rows.
+    corrected: Vec<NewFile>,
     committed: bool,
 }
 
 impl Written {
     fn adds(&self, declaration: &Declaration, now_ms: i64) -> Result<Vec<Action>> {
-        let new = self.files.iter().take(self.new);
+        let new = self.new.iter();
         new.map(|file| file.add(declaration, now_ms, true).map(Action::Add))
             .collect()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.new.iter().chain(&self.corrected);
+        files.map(|file| file.path.as_str())
     }
 }
 
@@ -374,14 +367,6 @@ fn refuse_other_table(table: &str, options: &LoadOptions) -> Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// How long a load waits after a lost race: any time within a span that doubles, so that rivals part
-/// however long their commits take.
-pub(crate) fn pause(attempt: usize) -> Duration {
-    let span_ms = 10_u128 << attempt.min(7);
-    let wait_ms = uuid::Uuid::new_v4().as_u128() % span_ms;
-    Duration::from_millis(wait_ms as u64)
 }
 
 /// Encodes the sorted rows into files that never part a series.

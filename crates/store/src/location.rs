@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::client::SpawnedReqwestConnector;
@@ -71,6 +72,19 @@ impl fmt::Display for Location {
             Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
             Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
         }
+    }
+}
+
+/// A file's bytes; `None` where there is no such file.
+pub(crate) async fn read_if_there(
+    objects: &dyn ObjectStore,
+    location: &Path,
+) -> object_store::Result<Option<Bytes>> {
+    let read = async { objects.get(location).await?.bytes().await };
+    match read.await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::{filter_record_batch, not};
 use deltalake_core::kernel::Action;
 use deltalake_core::kernel::transaction::TableReference;
 use deltalake_core::protocol::DeltaOperation;
 
-use crate::commit::{Commit, Outcome, actions};
+use crate::commit::{ATTEMPTS, Commit, Outcome, actions, wait_before};
 use crate::layout::internal;
-use crate::load::{ATTEMPTS, pause, read_columns};
-use crate::write::{NewFile, encode};
-use crate::{Declaration, Error, Result, Snapshot, Table};
+use crate::load::read_columns;
+use crate::write::encode;
+use crate::{Error, Result, Snapshot, Table};
 
 /// Which rows are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +66,7 @@ impl Table {
         now_ms: i64,
     ) -> Result<Purged> {
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(pause(attempt)).await;
-            }
+            wait_before(attempt).await;
             let (snapshot, delta) = self.refreshed().await?;
             let declaration = snapshot.declaration().cloned();
             let has_column = snapshot.schema().index_of(purge.column()).is_ok();
@@ -96,11 +94,11 @@ impl Table {
                 .filter(|file| ever.contains(&file.path))
             {
                 changes.push(Action::Remove(file.remove(now_ms, true)));
-                let all = self.all_rows(&declaration, &file.path, self.get(file).await?)?;
+                let all = self.rows_of(file, &declaration).await?;
                 let kept = without(&all, purge)?;
                 rows += (all.num_rows() - kept.num_rows()) as u64;
                 if kept.num_rows() > 0 {
-                    let file: NewFile = encode(&declaration, &kept)?;
+                    let file = encode(&declaration, &kept)?;
                     self.put(&file.path, file.bytes.clone()).await?;
                     changes.push(Action::Add(file.add(&declaration, now_ms, true)?));
                     written.push(file);
@@ -135,11 +133,7 @@ impl Table {
                 }
             }
         }
-        Err(Error::Conflict {
-            table: self.name().to_owned(),
-            winner: self.snapshot().await?.version(),
-            attempts: ATTEMPTS,
-        })
+        Err(self.lost(self.snapshot().await?.version(), ATTEMPTS))
     }
 
     /// Every file, of any version, with a row that is to go.
@@ -170,8 +164,7 @@ impl Table {
     pub(crate) async fn files_ever_named(&self, newest: u64) -> Result<BTreeSet<String>> {
         let mut named = BTreeSet::new();
         for version in 0..=newest {
-            let entry = self.log().read_commit_entry(version).await;
-            let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
+            let entry = self.entry(version).await?;
             for action in actions(entry.as_deref().unwrap_or_default()) {
                 named.extend(action["add"]["path"].as_str().map(str::to_owned));
             }
@@ -188,8 +181,7 @@ impl Table {
         let mut live = 0;
         let mut needed: Option<(u64, u64)> = None;
         for version in 0..newest {
-            let entry = self.log().read_commit_entry(version).await;
-            let entry = entry.map_err(|error| Error::from_delta(self.name(), error))?;
+            let entry = self.entry(version).await?;
             for action in actions(entry.as_deref().unwrap_or_default()) {
                 let is_one = |kind: &str| {
                     action[kind]["path"]
@@ -204,19 +196,6 @@ impl Table {
         }
         Ok(needed)
     }
-
-    fn all_rows(
-        &self,
-        declaration: &Declaration,
-        path: &str,
-        bytes: bytes::Bytes,
-    ) -> Result<RecordBatch> {
-        let columns = declaration.all_columns();
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let batches = read_columns(bytes, &names)
-            .map_err(|error| Error::Corrupt(format!("table {}: {path}: {error}", self.name())))?;
-        concat_batches(&declaration.schema(), &batches).map_err(internal)
-    }
 }
 
 /// Which rows are to go; NULL stays.
@@ -230,6 +209,6 @@ fn matches(rows: &RecordBatch, purge: &Purge) -> BooleanArray {
 }
 
 fn without(rows: &RecordBatch, purge: &Purge) -> Result<RecordBatch> {
-    let kept = arrow::compute::not(&matches(rows, purge)).map_err(internal)?;
+    let kept = not(&matches(rows, purge)).map_err(internal)?;
     filter_record_batch(rows, &kept).map_err(internal)
 }

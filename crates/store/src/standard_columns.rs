@@ -11,6 +11,9 @@ pub(crate) const LOAD_ID: &str = "load_id";
 /// The column whose place a series table's key may take: what a unit counts.
 pub(crate) const BASIS: &str = "basis";
 
+/// The columns that are in a row's unit.
+pub(crate) const VALUES: [&str; 3] = ["value", "value_low", "value_high"];
+
 /// The columns that a series table's files are sorted by.
 pub(crate) const SORT: [&str; 6] = [
     "series",

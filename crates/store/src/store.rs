@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::commit::{Commit, Outcome};
-use crate::location::Objects;
+use crate::location::{Objects, read_if_there};
 use crate::table::{Table, create_actions};
 use crate::{Declaration, Error, Location, Result};
 
@@ -47,7 +47,8 @@ impl Store {
                 Error::Unavailable(format!("the folder {location} can't be made: {error}"))
             })?;
         }
-        let objects = Objects::of(&absolute(&location)?).await?;
+        let place = absolute(&location)?;
+        let objects = Objects::of(&place).await?;
         if !is_store(&objects, &location).await? {
             // Ours is there already where the marker was about to be written.
             let listed = objects.inside.list_with_delimiter(None).await;
@@ -63,7 +64,7 @@ impl Store {
                 Error::Unavailable(format!("the store {location} can't be made: {error}"))
             })?;
         }
-        Self::opened(location, objects).await
+        Self::opened(place, objects)
     }
 
     /// Opens a store.
@@ -72,18 +73,15 @@ impl Store {
     /// [`Error::Precondition`] for a place that is not a store of a known format.
     pub async fn open(location: impl Into<Location>) -> Result<Self> {
         let location = location.into();
-        let objects = match absolute(&location) {
-            Ok(absolute) => Objects::of(&absolute).await?,
-            Err(_) => return Err(no_store(&location)),
-        };
+        let place = absolute(&location).map_err(|_| no_store(&location))?;
+        let objects = Objects::of(&place).await?;
         if !is_store(&objects, &location).await? {
             return Err(no_store(&location));
         }
-        Self::opened(location, objects).await
+        Self::opened(place, objects)
     }
 
-    async fn opened(location: Location, objects: Objects) -> Result<Self> {
-        let location = absolute(&location)?;
+    fn opened(location: Location, objects: Objects) -> Result<Self> {
         if let Location::Folder(folder) = &location
             && folder
                 .to_str()
@@ -137,6 +135,13 @@ impl Store {
     pub async fn has_table(&self, name: &str) -> Result<bool> {
         if name.is_empty() || name.contains(['/', '.']) {
             return Ok(false);
+        }
+        // A log begins with this entry, unless another program cut it off.
+        let first = Path::from_iter([name, "_delta_log", "00000000000000000000.json"]);
+        match self.objects.inside.head(&first).await {
+            Ok(_) => return Ok(true),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(not_readable(&self.location, &error)),
         }
         let log = Path::from_iter([name, "_delta_log"]);
         let mut entries = self.objects.inside.list(Some(&log));
@@ -216,13 +221,12 @@ fn absolute(location: &Location) -> Result<Location> {
 
 /// Whether the place has the marker of a store, of a format that this release knows.
 async fn is_store(objects: &Objects, location: &Location) -> Result<bool> {
-    let read = async { objects.inside.get(&Path::from(MARKER)).await?.bytes().await };
-    match read.await {
-        Ok(format) if format.trim_ascii() == FORMAT.trim().as_bytes() => Ok(true),
-        Ok(_) => Err(Error::Precondition(format!(
+    match read_if_there(objects.inside.as_ref(), &Path::from(MARKER)).await {
+        Ok(None) => Ok(false),
+        Ok(Some(format)) if format.trim_ascii() == FORMAT.trim().as_bytes() => Ok(true),
+        Ok(Some(_)) => Err(Error::Precondition(format!(
             "the store {location} was made by a newer release: use that release"
         ))),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
         Err(error) => Err(not_readable(location, &error)),
     }
 }

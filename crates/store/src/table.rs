@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
@@ -19,6 +20,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::json;
 
 use crate::data_file::DataFile;
+use crate::layout::internal;
+use crate::location::read_if_there;
 use crate::snapshot::DECLARATION_PROPERTY;
 use crate::vintages::Ranks;
 use crate::write::checksum;
@@ -126,11 +129,7 @@ impl Table {
         // What later versions took away for good.
         let mut purged = HashSet::new();
         for version in (0..=newest.version()).rev() {
-            let entry = self
-                .log
-                .read_commit_entry(version)
-                .await
-                .map_err(from_delta)?;
+            let entry = self.entry(version).await?;
             let committed = entry
                 .as_deref()
                 .and_then(commit::timestamp)
@@ -236,17 +235,11 @@ impl Table {
 
     /// A data file's bytes, checked.
     pub(crate) async fn get(&self, file: &DataFile) -> Result<Bytes> {
-        let location = self.location(&file.path);
-        let read = async { self.objects.get(&location).await?.bytes().await };
-        let bytes = read.await.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Error::Corrupt(format!(
+        let bytes = self.get_if_there(&file.path).await?.ok_or_else(|| {
+            Error::Corrupt(format!(
                 "table {}: the log names {} but the file is missing",
                 self.name, file.path
-            )),
-            error => Error::Unavailable(format!(
-                "table {}: reading {}: {error}",
-                self.name, file.path
-            )),
+            ))
         })?;
         if !is_intact(file, &bytes) {
             return Err(Error::Corrupt(format!(
@@ -263,15 +256,46 @@ impl Table {
 
     /// A data file's bytes, unchecked; `None` where it is gone.
     pub(crate) async fn get_if_there(&self, path: &str) -> Result<Option<Bytes>> {
-        let location = self.location(path);
-        let read = async { self.objects.get(&location).await?.bytes().await };
-        match read.await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(Error::Unavailable(format!(
-                "table {}: reading {path}: {error}",
-                self.name
-            ))),
+        let read = read_if_there(self.objects.as_ref(), &self.location(path)).await;
+        read.map_err(|error| {
+            Error::Unavailable(format!("table {}: reading {path}: {error}", self.name))
+        })
+    }
+
+    /// Some columns of a data file, in the order asked for.
+    pub(crate) async fn columns_of(
+        &self,
+        file: &DataFile,
+        names: &[&str],
+    ) -> Result<Vec<RecordBatch>> {
+        load::read_columns(self.get(file).await?, names)
+            .map_err(|error| Error::Corrupt(format!("table {}: {}: {error}", self.name, file.path)))
+    }
+
+    /// All rows of a data file.
+    pub(crate) async fn rows_of(
+        &self,
+        file: &DataFile,
+        declaration: &Declaration,
+    ) -> Result<RecordBatch> {
+        let columns = declaration.all_columns();
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let batches = self.columns_of(file, &names).await?;
+        concat_batches(&declaration.schema(), &batches).map_err(internal)
+    }
+
+    /// The log's entry of a version.
+    pub(crate) async fn entry(&self, version: u64) -> Result<Option<Bytes>> {
+        let entry = self.log.read_commit_entry(version).await;
+        entry.map_err(|error| Error::from_delta(&self.name, error))
+    }
+
+    /// What to tell when other writers were faster.
+    pub(crate) fn lost(&self, winner: u64, attempts: usize) -> Error {
+        Error::Conflict {
+            table: self.name.clone(),
+            winner,
+            attempts,
         }
     }
 

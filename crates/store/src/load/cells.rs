@@ -12,7 +12,6 @@ use arrow::datatypes::{DataType, Float64Type};
 use chrono::{DateTime, NaiveDateTime};
 use didymium_model::{Day, PrintedNumber};
 
-use super::csv::shortened;
 use super::raw::Raw;
 use crate::{ColumnDeclaration, ColumnType, Fault, Faults};
 
@@ -94,7 +93,7 @@ impl Cells {
                 row: self.row_numbers[row],
                 column: column.name.clone(),
                 rule: rule.to_owned(),
-                value: Some(shortened(texts.value(row))),
+                value: Some(texts.value(row).to_owned()),
             });
             self.broken.insert((row, column.name.clone()));
         };

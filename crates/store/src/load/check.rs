@@ -5,9 +5,9 @@ use arrow::datatypes::{Date32Type, Float64Type, Int64Type};
 use didymium_model::{Day, Frequency, Status};
 
 use super::complete::file_columns;
-use super::csv::shortened;
 use super::prepare::Parsed;
-use crate::standard_columns::PRECISIONS;
+use crate::declaration::Stated;
+use crate::standard_columns::{PRECISIONS, VALUES};
 use crate::{ColumnDeclaration, ColumnType, Declaration, Fault, Faults, Measure, TableKind};
 
 /// Adds every broken rule to `faults`.
@@ -54,8 +54,7 @@ impl<'a> Check<'a> {
             if values.is_null(row) {
                 return None;
             }
-            let value = arrow::util::display::array_value_to_string(values, row).ok()?;
-            Some(shortened(&value))
+            arrow::util::display::array_value_to_string(values, row).ok()
         });
         self.faults.add(Fault {
             file: self.file.to_owned(),
@@ -203,8 +202,8 @@ impl<'a> Check<'a> {
             return;
         };
         let bases = self.text("basis");
-        let values = ["value", "value_low", "value_high"].map(|name| (name, self.double(name)));
-        let mut last: Option<(Given<'_>, &Measure)> = None;
+        let values = VALUES.map(|name| (name, self.double(name)));
+        let mut last: Option<(Stated<'_>, &Measure)> = None;
         for row in 0..self.count() {
             if names.is_null(row) || units.is_null(row) {
                 continue;
@@ -295,16 +294,13 @@ fn empty(values: &ArrayRef) -> Vec<usize> {
     (0..values.len()).filter(is_empty).collect()
 }
 
-/// The measure, unit and basis that a row states.
-type Given<'a> = (&'a str, &'a str, Option<&'a str>);
-
 /// The declared measure of a row, or the column and the rule that it breaks.
 fn measure_of<'m>(
     measures: &'m [Measure],
-    (name, unit, basis): Given<'_>,
+    (name, unit, basis): Stated<'_>,
 ) -> Result<&'m Measure, (&'static str, String)> {
     let of_name = || measures.iter().filter(|measure| measure.measure == name);
-    if let Some(measure) = of_name().find(|m| m.unit == unit && m.basis.as_deref() == basis) {
+    if let Some(measure) = of_name().find(|m| m.states((name, unit, basis))) {
         return Ok(measure);
     }
     let allowed = of_name().map(|m| match &m.basis {

@@ -10,7 +10,6 @@ use arrow::datatypes::Date32Type;
 use didymium_model::{Day, Frequency, Status, parse_period};
 
 use super::cells::Cells;
-use super::csv::shortened;
 use super::raw::{Raw, texts};
 use super::{Input, LoadOptions};
 use crate::standard_columns::{BASIS, LOAD_ID, SERIES};
@@ -63,7 +62,7 @@ pub(super) fn split_periods(
                 column: PERIOD.to_owned(),
                 rule: "must be a period, such as 2024, 2024-Q1, 2024-03, 2024-W05, 2024-03-15 or 2024-01/2024-02"
                     .to_owned(),
-                value: Some(shortened(text)),
+                value: Some(text.to_owned()),
             });
         }
         starts.append_option(period.map(|(start, _)| start.days_from_epoch()));
@@ -146,11 +145,7 @@ fn add_standard(
     faults: &mut Faults,
 ) {
     let rows = cells.rows();
-    let text = |text: &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-            text, rows,
-        )))
-    };
+    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
     let day =
         |day: Day| -> ArrayRef { Arc::new(Date32Array::from_value(day.days_from_epoch(), rows)) };
     let of_the_load = [
@@ -184,23 +179,15 @@ fn add_standard(
         Arc::new(BooleanArray::from(vec![false; rows])),
     );
     // What a measure can only be.
-    let mut measures = declaration.measures.iter().map(|measure| &measure.measure);
-    if let Some(first) = measures.next()
-        && measures.all(|measure| measure == first)
-    {
-        default("measure", text(first));
+    let measures = &declaration.measures;
+    if let Some(measure) = only(measures.iter().map(|it| &it.measure)) {
+        default("measure", text(measure));
     }
-    let mut units = declaration.measures.iter().map(|measure| &measure.unit);
-    if let Some(first) = units.next()
-        && units.all(|unit| unit == first)
-    {
-        default("unit", text(first));
+    if let Some(unit) = only(measures.iter().map(|it| &it.unit)) {
+        default("unit", text(unit));
     }
-    let mut bases = declaration.measures.iter().map(|measure| &measure.basis);
-    if let Some(Some(first)) = bases.next()
-        && bases.all(|basis| basis.as_ref() == Some(first))
-    {
-        default(BASIS, text(first));
+    if let Some(Some(basis)) = only(measures.iter().map(|it| &it.basis)) {
+        default(BASIS, text(basis));
     }
     let days = |name: &str| {
         cells
@@ -219,10 +206,15 @@ fn add_standard(
             Some(letter.unwrap_or("X"))
         });
         let letters: ArrayRef = Arc::new(StringArray::from_iter(letters));
-        debug_assert_eq!(letters.len(), rows);
         cells
             .columns
             .entry("frequency".to_owned())
             .or_insert(letters);
     }
+}
+
+/// The value that all of them are.
+fn only<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
 }

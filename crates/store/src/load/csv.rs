@@ -12,7 +12,11 @@ use crate::{Fault, Faults, Result};
 const MOST_BYTES: usize = i32::MAX as usize;
 
 /// Reads every cell. `None` where there is no header that could be read.
-pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
+pub(super) fn read(
+    input: &Input,
+    encoding: Option<&str>,
+    faults: &mut Faults,
+) -> Result<Option<Raw>> {
     let mut fault = |row: u64, rule: String| {
         faults.add(Fault {
             file: input.name.clone(),
@@ -29,7 +33,7 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
         );
         return Ok(None);
     }
-    let content = match text::decode(&input.bytes, input.encoding.as_deref()) {
+    let content = match text::decode(&input.bytes, encoding) {
         Ok(content) => content,
         Err(rule) => {
             fault(0, rule);
@@ -102,13 +106,4 @@ fn open_quote(content: &str) -> Option<u64> {
         }
     }
     open_since
-}
-
-/// A cell as a message shows it.
-pub(super) fn shortened(cell: &str) -> String {
-    const LONGEST: usize = 80;
-    match cell.char_indices().nth(LONGEST) {
-        None => cell.to_owned(),
-        Some((end, _)) => format!("{}…", &cell[..end]),
-    }
 }

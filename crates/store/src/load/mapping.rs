@@ -9,7 +9,6 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::Input;
-use super::csv::shortened;
 use super::raw::{Raw, texts};
 use crate::layout::internal;
 use crate::{Error, Fault, Faults, Result};
@@ -17,23 +16,18 @@ use crate::{Error, Fault, Faults, Result};
 /// A declared mapping, as its TOML file says it. Columns of the file that it does not name are left
 /// out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Mapping {
     /// The table that it is for; a load into another one is refused.
-    #[serde(default)]
     pub table: Option<String>,
     /// The file's encoding, by its name on the web, where it is neither UTF-8 nor GB18030.
-    #[serde(default)]
     pub encoding: Option<String>,
     /// Only the file's rows with one of these texts in each of these columns.
-    #[serde(default)]
     pub keep: BTreeMap<String, Vec<String>>,
     /// The table's columns.
-    #[serde(default)]
     pub columns: BTreeMap<String, Origin>,
     /// What each row of the file becomes: one row of the table for each entry, with these columns
     /// beside the common ones. Without entries each row becomes one.
-    #[serde(default)]
     pub rows: Vec<MappedRow>,
 }
 
@@ -60,28 +54,21 @@ pub enum Origin {
 
 /// A column's values, made out of the file's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Made {
     /// A column of the file.
-    #[serde(default)]
     pub column: Option<String>,
     /// One text for every row.
-    #[serde(default)]
     pub constant: Option<String>,
     /// A text with columns of the file in braces, such as `{hs}-{partner}`.
-    #[serde(default)]
     pub template: Option<String>,
     /// What each text of the column becomes; another text is a fault.
-    #[serde(default)]
     pub values: BTreeMap<String, String>,
     /// What a text that `values` does not list becomes; `{}` stands for the text itself.
-    #[serde(default)]
     pub otherwise: Option<String>,
     /// The number, or the column of the file, to multiply by.
-    #[serde(default)]
     pub times: Option<Factor>,
     /// The form of a day, such as `%d.%m.%Y`.
-    #[serde(default)]
     pub format: Option<String>,
 }
 
@@ -175,7 +162,7 @@ impl Applied<'_> {
             row,
             column: column.to_owned(),
             rule,
-            value: value.map(shortened),
+            value: value.map(str::to_owned),
         });
     }
 

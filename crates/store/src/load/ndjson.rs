@@ -11,7 +11,11 @@ use super::{Input, text};
 use crate::{Fault, Faults, Result};
 
 /// Reads every object's members as text; a member that an object lacks is NULL.
-pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
+pub(super) fn read(
+    input: &Input,
+    encoding: Option<&str>,
+    faults: &mut Faults,
+) -> Result<Option<Raw>> {
     let mut fault = |row: u64, column: &str, rule: String| {
         faults.add(Fault {
             file: input.name.clone(),
@@ -21,7 +25,7 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
             value: None,
         });
     };
-    let content = match text::decode(&input.bytes, input.encoding.as_deref()) {
+    let content = match text::decode(&input.bytes, encoding) {
         Ok(content) => content,
         Err(rule) => {
             fault(0, "", rule);

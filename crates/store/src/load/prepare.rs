@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt32Array};
-use arrow::compute::{concat_batches, take};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use didymium_model::series_name;
@@ -46,12 +46,9 @@ impl Prepared {
     /// Some of the rows, in their order.
     pub(super) fn only(&self, places: &[u32]) -> Result<Self> {
         let order = UInt32Array::from(places.to_vec());
-        let columns = self.rows.columns().iter();
-        let columns = columns.map(|column| take(column, &order, None));
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
         let origins = places.iter().map(|row| self.origins[*row as usize]);
         Ok(Self {
-            rows: RecordBatch::try_new(self.rows.schema(), columns).map_err(internal)?,
+            rows: take_record_batch(&self.rows, &order).map_err(internal)?,
             files: self.files.clone(),
             origins: origins.collect(),
         })
@@ -86,7 +83,11 @@ pub(super) fn prepare(
 
 /// A file's rows by the table's names: more than one set where a row of the file becomes several.
 pub(super) fn sets(input: &Input, options: &LoadOptions, faults: &mut Faults) -> Result<Vec<Raw>> {
-    let Some(raw) = Raw::read(input, faults)? else {
+    let encoding = options
+        .mapping
+        .as_ref()
+        .and_then(|it| it.encoding.as_deref());
+    let Some(raw) = Raw::read(input, encoding, faults)? else {
         return Ok(Vec::new());
     };
     match &options.mapping {
@@ -226,10 +227,7 @@ fn with_own_columns(
                 let key = declaration.series_columns().map(of_file);
                 Arc::new(series_names(&key.collect::<Result<Vec<_>>>()?)?) as ArrayRef
             }
-            LOAD_ID if is_series => {
-                let loads = std::iter::repeat_n(load_id, rows.num_rows());
-                Arc::new(StringArray::from_iter_values(loads))
-            }
+            LOAD_ID if is_series => Arc::new(StringArray::new_repeated(load_id, rows.num_rows())),
             name => Arc::clone(of_file(name)?),
         })
     });

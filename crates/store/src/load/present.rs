@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Date32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{Date32Type, Int64Type};
-use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+use arrow::row::OwnedRow;
 use datafusion::common::ScalarValue;
 use didymium_model::Status;
 
 use super::prepare::Prepared;
-use super::read_columns;
 use crate::data_file::DataFile;
-use crate::layout::internal;
+use crate::layout::Layout;
 use crate::standard_columns::LOAD_ID;
-use crate::{Declaration, Error, Fault, Faults, Result, Snapshot, Table, TableKind};
+use crate::{Declaration, Fault, Faults, Result, Snapshot, Table, TableKind};
 
 /// The columns that name what a row is about: all of its identity but its vintage.
 const SUBJECT: [&str; 4] = ["series", "period_start", "period_end", "source_id"];
@@ -96,20 +95,17 @@ impl Table {
             });
         }
         let forms = Forms::of(declaration)?;
-        let subjects = forms.subject.rows(&prepared.rows)?;
+        let subjects = forms.subject.keys(&prepared.rows)?;
         let mut groups: HashMap<&[u8], Group> = HashMap::new();
         for row in 0..rows {
             let subject = subjects.row(row as usize).data();
             groups.entry(subject).or_default().new.push(row);
         }
         for file in overlapping {
-            let bytes = self.get(file).await?;
-            let batches = read_columns(bytes, &forms.whole.names()).map_err(|error| {
-                Error::Corrupt(format!("table {}: {}: {error}", self.name(), file.path))
-            })?;
+            let batches = self.columns_of(file, &forms.whole.columns()).await?;
             let mut first = 0;
             for batch in &batches {
-                let subjects = forms.subject.rows(batch)?;
+                let subjects = forms.subject.keys(batch)?;
                 for row in 0..batch.num_rows() {
                     if let Some(group) = groups.get_mut(subjects.row(row).data()) {
                         group.met.push(Met {
@@ -174,43 +170,12 @@ impl Table {
     }
 }
 
-/// Some columns, and their rows in a form that compares.
-struct Form {
-    columns: Vec<String>,
-    converter: RowConverter,
-}
-
-impl Form {
-    fn of(declaration: &Declaration, columns: Vec<String>) -> Result<Self> {
-        let schema = declaration.schema();
-        let fields = columns.iter().map(|name| {
-            let field = schema.field_with_name(name).map_err(internal)?;
-            Ok(SortField::new(field.data_type().clone()))
-        });
-        let converter = RowConverter::new(fields.collect::<Result<_>>()?).map_err(internal)?;
-        Ok(Self { columns, converter })
-    }
-
-    fn names(&self) -> Vec<&str> {
-        self.columns.iter().map(String::as_str).collect()
-    }
-
-    fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns = self.columns.iter().map(|name| {
-            let column = batch.column_by_name(name).cloned();
-            column.ok_or_else(|| Error::Internal(format!("no column {name}")))
-        });
-        let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
-        self.converter.convert_columns(&columns).map_err(internal)
-    }
-}
-
 /// The forms in which a table's rows are compared.
 struct Forms {
     kind: TableKind,
-    subject: Form,
-    figure: Form,
-    whole: Form,
+    subject: Layout,
+    figure: Layout,
+    whole: Layout,
 }
 
 /// What a row says of its subject.
@@ -242,9 +207,9 @@ impl Forms {
         };
         Ok(Self {
             kind: declaration.kind,
-            subject: Form::of(declaration, subject)?,
-            figure: Form::of(declaration, figure)?,
-            whole: Form::of(declaration, whole)?,
+            subject: Layout::over(declaration, subject)?,
+            figure: Layout::over(declaration, figure)?,
+            whole: Layout::over(declaration, whole)?,
         })
     }
 
@@ -263,8 +228,8 @@ impl Forms {
         };
         Ok(Saying {
             vintage,
-            figure: self.figure.rows(row)?.row(0).owned(),
-            whole: self.whole.rows(row)?.row(0).owned(),
+            figure: self.figure.keys(row)?.row(0).owned(),
+            whole: self.whole.keys(row)?.row(0).owned(),
             withdraws: column("status").is_some_and(|status| {
                 let status = status.as_string_opt::<i32>();
                 status.is_some_and(|status| status.value(0) == Status::Withdrawn.word())

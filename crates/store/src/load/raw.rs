@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 
 use super::{Input, InputFormat, columnar, csv, ndjson};
+use crate::layout::internal;
 use crate::{Fault, Faults, Result};
 
 /// Columns by the file's own names: text out of CSV and JSON, typed out of Parquet and Arrow.
@@ -17,10 +20,17 @@ pub(super) struct Raw {
 
 impl Raw {
     /// Reads a file; what is not readable of it is a fault.
-    pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Self>> {
+    ///
+    /// `encoding` is a text's, unless the file's own is named.
+    pub(super) fn read(
+        input: &Input,
+        encoding: Option<&str>,
+        faults: &mut Faults,
+    ) -> Result<Option<Self>> {
+        let encoding = input.encoding.as_deref().or(encoding);
         match input.format {
-            InputFormat::Csv => csv::read(input, faults),
-            InputFormat::NdJson => ndjson::read(input, faults),
+            InputFormat::Csv => csv::read(input, encoding, faults),
+            InputFormat::NdJson => ndjson::read(input, encoding, faults),
             InputFormat::Parquet | InputFormat::Arrow => columnar::read(input, faults),
         }
     }
@@ -37,10 +47,7 @@ impl Raw {
 
     /// A column of one text.
     pub(super) fn constant(&self, text: &str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-            text,
-            self.rows(),
-        )))
+        Arc::new(StringArray::new_repeated(text, self.rows()))
     }
 
     /// Under names that SQL takes unquoted, as a table's columns have: `Price (USD/t)` is
@@ -91,13 +98,9 @@ fn plain_name(header: &str) -> String {
 
 /// The texts of a column, whatever its type.
 pub(super) fn texts(column: &ArrayRef) -> Result<StringArray> {
-    use arrow::array::AsArray;
-    use arrow::compute::cast;
-    use arrow::datatypes::DataType;
     if let Some(texts) = column.as_string_opt::<i32>() {
         return Ok(texts.clone());
     }
-    let texts = cast(column, &DataType::Utf8).map_err(crate::layout::internal)?;
-    debug_assert_eq!(texts.len(), column.len());
+    let texts = cast(column, &DataType::Utf8).map_err(internal)?;
     Ok(texts.as_string::<i32>().clone())
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{concat_batches, take};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::Int64Type;
 use deltalake_core::kernel::Action;
 use didymium_model::Status;
 
 use super::present::{Contradicted, Verdict};
-use super::{Load, Written, read_columns};
+use super::{Load, Written};
 use crate::layout::{Layout, internal, sorted_order};
 use crate::write::encode;
 use crate::{Declaration, Error, Result, Snapshot, Table, TableKind};
@@ -26,20 +26,15 @@ impl Table {
         load: &Load,
         written: &mut Written,
     ) -> Result<Vec<Action>> {
-        let earlier = written.files.drain(written.new..).collect::<Vec<_>>();
+        let earlier = std::mem::take(&mut written.corrected);
         self.discard(earlier.iter().map(|file| file.path.as_str()))
             .await;
-        let reason = load.supersede.as_deref().unwrap_or_default();
+        let reason = load.commit.reason.as_deref().unwrap_or_default();
         let mut actions = Vec::new();
         for (path, rows) in &verdict.contradicted {
             let file = snapshot.files.iter().find(|file| file.path == *path);
             let file = file.ok_or_else(|| Error::Internal(format!("no file {path}")))?;
-            let names = declaration.all_columns();
-            let names: Vec<&str> = names.iter().map(|column| column.name.as_str()).collect();
-            let batches = read_columns(self.get(file).await?, &names).map_err(|error| {
-                Error::Corrupt(format!("table {}: {path}: {error}", self.name()))
-            })?;
-            let all = concat_batches(&declaration.schema(), &batches).map_err(internal)?;
+            let all = self.rows_of(file, declaration).await?;
             let kept = match declaration.kind {
                 TableKind::Series => marked(declaration, &all, rows, reason)?,
                 TableKind::Plain => without(&all, rows)?,
@@ -53,7 +48,7 @@ impl Table {
                     load.commit.now_ms,
                     true,
                 )?));
-                written.files.push(file);
+                written.corrected.push(file);
             }
         }
         Ok(actions)
@@ -99,20 +94,13 @@ fn marked(
         });
     let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).map_err(internal)?;
     let order = sorted_order(&Layout::of(declaration)?.keys(&rows)?);
-    in_order(&rows, &order)
+    take_record_batch(&rows, &order).map_err(internal)
 }
 
 fn without(rows: &RecordBatch, contradicted: &[Contradicted]) -> Result<RecordBatch> {
-    let gone = |row: &u32| contradicted.iter().any(|it| it.place == *row as usize);
-    let kept = (0..rows.num_rows() as u32).filter(|row| !gone(row));
-    in_order(rows, &kept.collect::<Vec<_>>().into())
-}
-
-fn in_order(rows: &RecordBatch, order: &UInt32Array) -> Result<RecordBatch> {
-    let columns = rows
-        .columns()
-        .iter()
-        .map(|column| take(column, order, None));
-    let columns = columns.collect::<Result<_, _>>().map_err(internal)?;
-    RecordBatch::try_new(rows.schema(), columns).map_err(internal)
+    let mut kept = vec![true; rows.num_rows()];
+    for row in contradicted {
+        kept[row.place] = false;
+    }
+    filter_record_batch(rows, &kept.into()).map_err(internal)
 }

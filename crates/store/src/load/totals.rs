@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
+use arrow::array::{Array, AsArray, Float64Array, StringArray};
 use arrow::datatypes::Float64Type;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::OwnedRow;
 use didymium_model::{Measure as Unit, PrintedNumber, Status};
 
 use super::prepare::Parsed;
-use crate::layout::internal;
+use crate::layout::Layout;
 use crate::standard_columns::SORT;
 use crate::{Declaration, Fault, Faults, Result, Total};
 
@@ -78,14 +78,8 @@ fn keys(declaration: &Declaration, parsed: &Parsed, total: &Total) -> Result<Vec
         .series_columns()
         .chain(SORT.into_iter().skip(1))
         .filter(|name| *name != total.column);
-    let columns: Vec<ArrayRef> = names
-        .filter_map(|name| parsed.rows.column_by_name(name).cloned())
-        .collect();
-    let fields = columns
-        .iter()
-        .map(|column| SortField::new(column.data_type().clone()));
-    let converter = RowConverter::new(fields.collect()).map_err(internal)?;
-    let rows = converter.convert_columns(&columns).map_err(internal)?;
+    let keys = Layout::over(declaration, names.map(str::to_owned).collect())?;
+    let rows = keys.keys(&parsed.rows)?;
     Ok(rows.iter().map(|row| row.owned()).collect())
 }
 

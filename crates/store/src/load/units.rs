@@ -7,11 +7,8 @@ use arrow::array::{Array, ArrayRef, Float64Array, StringArray, StringBuilder};
 use didymium_model::{Conversion, Measure as Unit};
 
 use super::cells::Cells;
-use crate::standard_columns::BASIS;
+use crate::standard_columns::{BASIS, VALUES};
 use crate::{Fault, Faults, Measure};
-
-/// The columns that are in a row's unit.
-const VALUES: [&str; 3] = ["value", "value_low", "value_high"];
 
 /// Brings values that are in another unit of the same dimension and basis into the declared one, and
 /// keeps what was printed beside them. A unit that stands in the cell itself is that cell's; what
@@ -104,9 +101,7 @@ fn all_declared(
             return true;
         }
         last = Some((name, unit, basis));
-        measures
-            .iter()
-            .any(|it| it.measure == name && it.unit == unit && it.basis.as_deref() == basis)
+        measures.iter().any(|it| it.states((name, unit, basis)))
     })
 }
 
