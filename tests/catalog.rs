@@ -35,7 +35,7 @@ async fn tables_and_functions_are_described() {
         name: "quotas".to_owned(),
     };
     let quotas = catalog.get_table(request).await.unwrap().into_inner();
-    assert_eq!((quotas.kind.as_str(), quotas.rows), ("series", 428));
+    assert_eq!((quotas.kind.as_str(), quotas.rows), ("series", Some(428)));
     assert!(
         quotas
             .columns

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-const PROTOS: [&str; 2] = ["didymium/v1/catalog.proto", "didymium/v1/query.proto"];
+const PROTOS: [&str; 3] = [
+    "didymium/v1/catalog.proto",
+    "didymium/v1/ingest.proto",
+    "didymium/v1/query.proto",
+];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     // Asked when it runs: clones share compiled build scripts, and the one that compiled it may be gone.

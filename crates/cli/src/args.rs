@@ -35,6 +35,9 @@ pub(crate) enum Command {
     /// Make or drop a table of your own
     #[command(subcommand)]
     Table(TableCommand),
+    /// Make or drop a view: a query with a name
+    #[command(subcommand)]
+    View(ViewCommand),
     /// Look after a store: compact, verify, clean, purge, back up
     #[command(subcommand)]
     Store(StoreCommand),
@@ -48,7 +51,7 @@ pub(crate) enum TableCommand {
         #[arg(value_name = "FILE.toml")]
         file: PathBuf,
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
     /// Delete a table with all its history
     Drop {
@@ -58,15 +61,53 @@ pub(crate) enum TableCommand {
         #[arg(long, required = true)]
         yes: bool,
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
     /// Show a table's declaration, as a TOML file has it
     Describe {
         /// The table
         table: String,
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ViewCommand {
+    /// Give a query a name, under which it is asked like a table
+    Create {
+        /// The name
+        view: String,
+        #[command(flatten)]
+        query: ViewQueryArgs,
+        /// What the view shows
+        #[arg(long)]
+        description: Option<String>,
+        /// Replace a view of this name
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Delete a view; the tables that it reads stay as they are
+    Drop {
+        /// The view
+        view: String,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+}
+
+/// The query of a view.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ViewQueryArgs {
+    /// The query
+    #[arg(short, long, value_name = "SQL")]
+    pub(crate) command: Option<String>,
+    /// A file that holds it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,9 +195,8 @@ pub(crate) struct LoadArgs {
     /// CSV, NDJSON, Parquet or Arrow files, by their endings
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The store's folder
-    #[arg(long, value_name = "DIR|s3://…")]
-    pub(crate) store: Location,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// Why, for the table's history
     #[arg(long)]
     pub(crate) message: Option<String>,
@@ -207,6 +247,9 @@ pub(crate) struct LimitArgs {
     /// The longest that one query may take
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) query_timeout: Duration,
+    /// Memory of the files of all loads that are taken at once
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) load_memory: ByteSize,
 }
 
 /// Which data: a server's or a folder's.
@@ -216,7 +259,7 @@ pub(crate) struct TargetArgs {
     /// A server
     #[arg(long, value_name = "grpc://HOST:PORT")]
     pub(crate) url: Option<String>,
-    /// A store's folder, queried in this process without a server
+    /// A store, opened in this process without a server
     #[arg(long, value_name = "DIR|s3://…")]
     pub(crate) store: Option<Location>,
 }

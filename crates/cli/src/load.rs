@@ -1,34 +1,41 @@
 //! `didymium load`: files into a table.
 
+mod upload;
+
 use std::path::Path;
 
-use didymium_store::{
-    Declaration, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Mapping, Store, infer,
-};
+use didymium_store::{Input, InputFormat, LoadOptions, LoadRequest, Loaded, Mapping, Store};
 
 use crate::args::LoadArgs;
 use crate::failure::{Failure, read_text};
 use crate::now_ms;
+use crate::target::Target;
 
 /// Loads all files in one commit.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
-    let store = Store::open(args.store.clone()).await?;
+    let began = std::time::Instant::now();
+    let (table, dry_run) = (args.table.clone(), args.dry_run);
+    let (loaded, declaration) = match Target::of(&args.target).await? {
+        Target::Store(store) => load(&store, args).await?,
+        Target::Server(channel) => upload::load(channel, args).await?,
+    };
+    if let Some(declaration) = declaration {
+        eprintln!("{declaration}");
+    }
+    tell(&table, &loaded, dry_run, began.elapsed());
+    Ok(())
+}
+
+/// What a load did, and the declaration of the table that it made.
+type Done = (Loaded, Option<String>);
+
+async fn load(store: &Store, args: LoadArgs) -> Result<Done, Failure> {
     let options = options(&args)?;
     let inputs = args
         .files
         .iter()
         .map(|file| read(file, args.encoding.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
-    if args.create && !store.has_table(&args.table).await? {
-        let declaration = infer(&args.table, &inputs, &options)?;
-        eprintln!("{}", shown(&declaration)?);
-        if args.dry_run {
-            eprintln!("{}: nothing was made, this is a dry run", args.table);
-            return Ok(());
-        }
-        store.create_table(&declaration, now_ms()).await?;
-    }
-    let table = store.table(&args.table).await?;
     let request = LoadRequest {
         inputs,
         author: author(),
@@ -36,20 +43,13 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
         now_ms: now_ms(),
         options,
     };
-    let began = std::time::Instant::now();
-    let loaded = table.load(request).await?;
-    tell(&args.table, &loaded, args.dry_run, began.elapsed());
-    Ok(())
+    let (loaded, declaration) = store.load(&args.table, request, args.create).await?;
+    Ok((loaded, declaration.map(|it| it.to_toml()).transpose()?))
 }
 
 /// Who commits, as the machine knows them.
 pub(crate) fn author() -> String {
     std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
-}
-
-/// A declaration as its TOML file has it.
-pub(crate) fn shown(declaration: &Declaration) -> Result<String, Failure> {
-    toml::to_string(declaration).map_err(|error| Failure::own(error.to_string()))
 }
 
 fn options(args: &LoadArgs) -> Result<LoadOptions, Failure> {
@@ -105,23 +105,29 @@ fn tell(table: &str, loaded: &Loaded, dry_run: bool, took: std::time::Duration) 
 }
 
 fn read(file: &Path, encoding: Option<&str>) -> Result<Input, Failure> {
-    let name = file
-        .file_name()
-        .unwrap_or(file.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    let format = InputFormat::of_name(&name).ok_or_else(|| {
-        Failure::usage(format!(
-            "{}: a file to load ends in .csv, .tsv, .ndjson, .parquet or .arrow",
-            file.display()
-        ))
-    })?;
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::own(format!("{}: {error}", file.display())))?;
+    let (name, format) = named(file)?;
+    let bytes = std::fs::read(file).map_err(|error| unreadable(file, &error))?;
     Ok(Input {
         name,
         format,
         encoding: encoding.map(str::to_owned),
         bytes: bytes.into(),
     })
+}
+
+/// A file's own name, and its form by the name's ending.
+fn named(file: &Path) -> Result<(String, InputFormat), Failure> {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    let format = InputFormat::of_name(&name).ok_or_else(|| {
+        Failure::usage(format!(
+            "{}: a file to load ends in .csv, .tsv, .ndjson, .parquet or .arrow",
+            file.display()
+        ))
+    })?;
+    Ok((name, format))
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::own(format!("{}: {error}", file.display()))
 }

@@ -13,6 +13,8 @@ mod sql;
 mod store;
 mod table;
 mod tables;
+mod target;
+mod view;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,6 +63,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Tables(args) => tables::list(args).await,
         Command::Functions(args) => functions::run(&args),
         Command::Table(command) => table::run(command).await,
+        Command::View(command) => view::run(command).await,
         Command::Store(command) => store::run(command).await,
         Command::Describe(args) => tables::describe(args).await,
     }

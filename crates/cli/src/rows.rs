@@ -11,14 +11,15 @@ use arrow::ipc::reader::StreamDecoder;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Date, QueryRequest, QueryResponse};
-use didymium_engine::{Engine, Limits, QueryResult};
+use didymium_engine::{Engine, QueryResult};
 use didymium_model::Day;
-use didymium_store::{Location, Store};
+use didymium_store::Store;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::args::TargetArgs;
 use crate::failure::Failure;
-use crate::now_ms;
+use crate::target::{Target, engine};
 
 /// What is asked.
 #[derive(Debug, Default)]
@@ -59,16 +60,16 @@ pub(crate) struct Remote {
 impl Rows {
     /// Starts a query.
     pub(crate) async fn of(target: &TargetArgs, question: Question) -> Result<Self, Failure> {
-        match (&target.url, &target.store) {
-            (Some(url), _) => Ok(Self::Remote(Box::new(Remote::ask(url, question).await?))),
-            (None, Some(store)) => Self::embedded(store, question).await,
-            (None, None) => Err(Failure::usage("name a server (--url) or a store (--store)")),
+        match Target::of(target).await? {
+            Target::Server(channel) => Ok(Self::Remote(Box::new(
+                Remote::ask(channel, question).await?,
+            ))),
+            Target::Store(store) => Self::embedded(store, question).await,
         }
     }
 
-    async fn embedded(folder: &Location, question: Question) -> Result<Self, Failure> {
-        let store = Arc::new(Store::open(folder.clone()).await?);
-        let engine = Arc::new(Engine::new(store, Limits::default(), now_ms)?);
+    async fn embedded(store: Arc<Store>, question: Question) -> Result<Self, Failure> {
+        let engine = engine(store)?;
         let request = didymium_engine::QueryRequest {
             sql: question.sql,
             timeout: question.timeout,
@@ -111,32 +112,27 @@ impl Rows {
     }
 }
 
+/// A day in the words of the wire.
+pub(crate) fn date(day: Day) -> Option<Date> {
+    day.ymd()
+        .map(|(year, month, day)| Date { year, month, day })
+}
+
 impl Remote {
-    async fn ask(url: &str, question: Question) -> Result<Self, Failure> {
-        let Some(address) = url.strip_prefix("grpc://") else {
-            return Err(Failure::usage(format!(
-                "{url}: a server's address is grpc://HOST:PORT"
-            )));
-        };
-        let mut client = QueryServiceClient::connect(format!("http://{address}"))
-            .await
-            .map_err(|_| Failure::unreachable(format!("no server answers at {url}")))?;
+    async fn ask(channel: Channel, question: Question) -> Result<Self, Failure> {
         let timeout = question
             .timeout
             .map(TryInto::try_into)
             .transpose()
             .map_err(|_| Failure::usage("the timeout is too long"))?;
-        let date = |day: Day| {
-            day.ymd()
-                .map(|(year, month, day)| Date { year, month, day })
-        };
         let request = QueryRequest {
             sql: question.sql,
             timeout,
             published_as_of: question.published_as_of.and_then(date),
             ..QueryRequest::default()
         };
-        let replies = client.query(request).await?.into_inner();
+        let replies = QueryServiceClient::new(channel).query(request).await?;
+        let replies = replies.into_inner();
         let mut remote = Self {
             replies,
             decoder: StreamDecoder::new(),

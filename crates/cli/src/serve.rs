@@ -65,9 +65,11 @@ fn refuse_open_address(listen: &str) -> Result<(), Failure> {
 }
 
 fn limits(args: &LimitArgs) -> Limits {
+    let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     Limits {
-        memory_bytes: usize::try_from(args.memory.as_u64()).unwrap_or(usize::MAX),
+        memory_bytes: bytes(args.memory),
         timeout: args.query_timeout,
+        load_bytes: bytes(args.load_memory),
         ..Limits::default()
     }
 }

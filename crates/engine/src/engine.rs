@@ -11,16 +11,20 @@ use datafusion::logical_expr::registry::FunctionRegistry as _;
 use datafusion::sql::parser::Statement;
 use didymium_functions::convert_currency;
 use didymium_model::Day;
-use didymium_store::{SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind, View};
+use didymium_store::{
+    Declaration, SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind, View,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits::STACK_BYTES;
 use crate::query::{self, QueryRequest, QueryResult};
 use crate::relations::{self, Knowledge, Source};
-use crate::session::{CATALOG, SCHEMA, base_state, runtime, with_tables};
+use crate::session::{CATALOG, SCHEMA, Tables, base_state, runtime, with_tables};
 use crate::system::{self, SYSTEM};
-use crate::{Error, ErrorKind, Limits, Result, asof, exchange, guard, options, qualify};
+use crate::{
+    Error, ErrorKind, Limits, Parameters, Result, asof, exchange, guard, options, qualify,
+};
 
 /// Runs queries over one store.
 ///
@@ -40,7 +44,7 @@ pub type Clock = fn() -> i64;
 
 /// The clocks that a statement is bound to.
 #[derive(Debug, Clone, Copy)]
-struct Pins {
+pub(crate) struct Pins {
     knowledge: Knowledge,
     committed_by_ms: Option<i64>,
 }
@@ -56,6 +60,24 @@ struct Names {
 
 /// A statement's tables, each in one version.
 type Opened = BTreeMap<String, (Arc<Table>, Arc<Snapshot>)>;
+
+/// What a statement shares with the views that it names.
+pub(crate) struct Scope {
+    pins: Pins,
+    opened: Opened,
+    /// The views around the current place, the innermost last.
+    pub(crate) within: Vec<String>,
+}
+
+impl Scope {
+    pub(crate) fn of(pins: Pins) -> Self {
+        Self {
+            pins,
+            opened: Opened::new(),
+            within: Vec::new(),
+        }
+    }
+}
 
 /// A statement's session, and the version of each of its tables.
 pub(crate) struct Planning {
@@ -91,6 +113,11 @@ impl Engine {
         &self.store
     }
 
+    /// Milliseconds since 1970, now.
+    pub fn now_ms(&self) -> i64 {
+        (self.clock)()
+    }
+
     /// The limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -102,6 +129,23 @@ impl Engine {
     /// See [`ErrorKind`]; a failure after the first rows comes from [`QueryResult::next`].
     pub async fn query(self: &Arc<Self>, request: QueryRequest) -> Result<QueryResult> {
         query::start(self, request).await
+    }
+
+    /// Runs work that is no query on the engine's threads, within a query's time.
+    pub(crate) async fn run_on_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let limit = self.limits.timeout;
+        let work = self.spawn(tokio::time::timeout(limit, work));
+        match work.await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Error::new(
+                ErrorKind::Deadline,
+                format!("it was stopped after {limit:?}"),
+            )),
+            Err(error) => Err(Error::new(ErrorKind::Internal, error.to_string())),
+        }
     }
 
     /// Runs a future on the engine's threads; dropping the handle stops it.
@@ -123,36 +167,57 @@ impl Engine {
         statement: &mut Statement,
         request: &QueryRequest,
     ) -> Result<Planning> {
-        let pins = self.pins(request)?;
+        let mut scope = Scope::of(self.pins(request)?);
+        let state = self
+            .session(statement, &request.parameters, &mut scope)
+            .await?;
+        let versions = scope.opened.into_iter();
+        let versions = versions.map(|(name, (_, snapshot))| (name, snapshot.version()));
+        Ok(Planning {
+            state,
+            versions: versions.collect(),
+        })
+    }
+
+    /// The session in which a statement is planned, or the query of a view.
+    pub(crate) async fn session(
+        &self,
+        statement: &mut Statement,
+        parameters: &Parameters,
+        scope: &mut Scope,
+    ) -> Result<SessionState> {
         if let Some(query) = guard::query_of(statement) {
-            request.parameters.put_into(query)?;
+            parameters.put_into(query)?;
         }
         asof::rewrite(statement)?;
         options::gather(statement);
         qualify::complete(statement);
-        let sources = relations::expand(statement, &self.base, pins.knowledge)?;
-        let mut opened = Opened::default();
-        let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
-        let mut system_tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+        let sources = relations::expand(statement, &self.base, scope.pins.knowledge)?;
+        let mut tables = Tables::new();
+        let mut system_tables = Tables::new();
         let Names {
             tables: names,
             listed,
             system,
         } = self.table_names(statement).await?;
         for name in system {
-            let table = system::table(&self.store, &name).await?;
+            let views = match system::TABLES_WITH_VIEWS.contains(&name.as_str()) {
+                true => self.views(scope).await?,
+                false => Vec::new(),
+            };
+            let table = system::table(&self.store, &views, &name).await?;
             system_tables.insert(name, table);
         }
         for name in names {
             let table = match sources.get(&name) {
-                Some(source) => self.provider(source, pins, &mut opened).await?,
-                None => self.current(&name, pins, &mut opened).await?,
+                Some(source) => self.provider(source, scope).await?,
+                None => self.current(&name, scope).await?,
             };
             tables.insert(name, table);
         }
         for name in listed {
             // A damaged table spoils no list.
-            match self.current(&name, pins, &mut opened).await {
+            match self.current(&name, scope).await {
                 Ok(table) => drop(tables.insert(name, table)),
                 Err(error) => tracing::warn!(table = name, %error, "left out of a list"),
             }
@@ -161,30 +226,25 @@ impl Engine {
             false => None,
             true => {
                 let source = Source::Rows(exchange::TABLE.to_owned());
-                let table = self.provider(&source, pins, &mut opened).await?;
+                let table = self.provider(&source, scope).await?;
                 Some(exchange::rates(&self.base, table).await?)
             }
         };
-        let bytes: u64 = opened.values().map(|(_, snapshot)| snapshot.bytes()).sum();
+        let opened = scope.opened.values();
+        let bytes: u64 = opened.map(|(_, snapshot)| snapshot.bytes()).sum();
         let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
         let partitions = if in_order { 1 } else { self.limits.threads };
-        let versions = opened
-            .into_iter()
-            .map(|(name, (_, snapshot))| (name, snapshot.version()));
         let mut state = with_tables(&self.base, tables, system_tables, partitions)?;
         if let Some(rates) = rates {
             state.register_udf(Arc::new(convert_currency(Arc::new(rates))))?;
         }
-        Ok(Planning {
-            state,
-            versions: versions.collect(),
-        })
+        Ok(state)
     }
 
     /// What the statement may know: by default all that was public by tomorrow's date, since
     /// somewhere it is tomorrow already.
-    fn pins(&self, request: &QueryRequest) -> Result<Pins> {
-        let now_ms = (self.clock)();
+    pub(crate) fn pins(&self, request: &QueryRequest) -> Result<Pins> {
+        let now_ms = self.now_ms();
         let latest = Day::from_epoch(Day::at_ms(now_ms).days_from_epoch() + 1);
         let knowledge = Knowledge {
             day: latest,
@@ -203,46 +263,45 @@ impl Engine {
         })
     }
 
-    /// What a bare name gives: of a series table the rows that count, of another all rows.
-    async fn current(
-        &self,
-        name: &str,
-        pins: Pins,
-        opened: &mut Opened,
-    ) -> Result<Arc<dyn TableProvider>> {
-        let (_, snapshot) = self.open(name, pins, opened).await?;
-        let is_series = snapshot
-            .declaration()
-            .is_some_and(|table| table.kind == TableKind::Series);
-        let source = match is_series {
-            true => Source::View(name.to_owned(), View::Current, pins.knowledge.day),
+    /// What a bare name gives: of a series table the rows that count, of another all rows, of a view
+    /// those of its query.
+    async fn current(&self, name: &str, scope: &mut Scope) -> Result<Arc<dyn TableProvider>> {
+        let snapshot = match self.open(name, scope).await {
+            Ok((_, snapshot)) => snapshot,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return match self.store.view(name).await? {
+                    Some(view) => self.view_table(view, scope).await,
+                    None => Err(error),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        let source = match series(&snapshot).is_some() {
+            true => Source::View(name.to_owned(), View::Current, scope.pins.knowledge.day),
             false => Source::Rows(name.to_owned()),
         };
-        self.provider(&source, pins, opened).await
+        self.provider(&source, scope).await
     }
 
-    async fn provider(
-        &self,
-        source: &Source,
-        pins: Pins,
-        opened: &mut Opened,
-    ) -> Result<Arc<dyn TableProvider>> {
+    async fn provider(&self, source: &Source, scope: &mut Scope) -> Result<Arc<dyn TableProvider>> {
         let (name, view) = match source {
             Source::Rows(name) => (name, None),
             Source::View(name, view, day) => (name, Some((*view, *day))),
+            Source::Commits(name) => {
+                let (table, snapshot) = self.open(name, scope).await?;
+                if series(&snapshot).is_none() {
+                    return Err(no_vintages(name));
+                }
+                return system::commits(&[(table, snapshot)]).await;
+            }
         };
-        let (table, snapshot) = self.open(name, pins, opened).await?;
-        let declaration = snapshot.declaration().cloned();
+        let (table, snapshot) = self.open(name, scope).await?;
+        let declaration = series(&snapshot).cloned();
         let rows = SnapshotTable::new(table, snapshot);
         let Some((view, day)) = view else {
             return Ok(Arc::new(rows));
         };
-        let series = declaration.filter(|table| table.kind == TableKind::Series);
-        let Some(declaration) = series else {
-            return Err(Error::invalid(format!(
-                "{name} is a plain table: its rows have no vintages, only series tables' do"
-            )));
-        };
+        let declaration = declaration.ok_or_else(|| no_vintages(name))?;
         let ranks = match declaration
             .source_rank
             .as_deref()
@@ -250,7 +309,7 @@ impl Engine {
         {
             None => Arc::default(),
             Some((sources, column)) => {
-                let (table, snapshot) = self.open(sources, pins, opened).await?;
+                let (table, snapshot) = self.open(sources, scope).await?;
                 table.ranks(&snapshot, column).await?
             }
         };
@@ -264,21 +323,17 @@ impl Engine {
     }
 
     /// The statement's one snapshot of a table.
-    async fn open(
-        &self,
-        name: &str,
-        pins: Pins,
-        opened: &mut Opened,
-    ) -> Result<(Arc<Table>, Arc<Snapshot>)> {
-        if let Some((table, snapshot)) = opened.get(name) {
+    async fn open(&self, name: &str, scope: &mut Scope) -> Result<(Arc<Table>, Arc<Snapshot>)> {
+        if let Some((table, snapshot)) = scope.opened.get(name) {
             return Ok((Arc::clone(table), Arc::clone(snapshot)));
         }
         let table = self.store.table(name).await?;
-        let snapshot = match pins.committed_by_ms {
+        let snapshot = match scope.pins.committed_by_ms {
             None => table.snapshot().await?,
             Some(time_ms) => table.snapshot_committed_by(time_ms).await?,
         };
-        opened.insert(name.to_owned(), (Arc::clone(&table), Arc::clone(&snapshot)));
+        let found = (Arc::clone(&table), Arc::clone(&snapshot));
+        scope.opened.insert(name.to_owned(), found);
         Ok((table, snapshot))
     }
 
@@ -319,6 +374,7 @@ impl Engine {
                 }
                 "information_schema" => {
                     listed.extend(self.store.table_names().await?);
+                    listed.extend(self.store.view_names().await?);
                     system.extend(system::TABLES.map(str::to_owned));
                 }
                 SYSTEM => system.push(table.to_string()),
@@ -344,6 +400,18 @@ impl Engine {
         };
         self.base.table_functions().contains_key(table.as_ref())
     }
+}
+
+/// The declaration of a series table.
+fn series(snapshot: &Snapshot) -> Option<&Declaration> {
+    let declaration = snapshot.declaration();
+    declaration.filter(|table| table.kind == TableKind::Series)
+}
+
+fn no_vintages(table: &str) -> Error {
+    Error::invalid(format!(
+        "{table} is a plain table: its rows have no vintages, only series tables' do"
+    ))
 }
 
 impl Drop for Engine {

@@ -82,7 +82,7 @@ fn relation(doc: &RelationDoc) -> FunctionDoc {
     }
 }
 
-const RELATIONS: [RelationDoc; 11] = [
+const RELATIONS: [RelationDoc; 12] = [
     RelationDoc {
         syntax: "all_vintages('table')",
         description: "Every row of a table, whatever its status and day of publication. Growth within one edition is growth over this, partitioned by source.",
@@ -112,6 +112,12 @@ const RELATIONS: [RelationDoc; 11] = [
         description: "Every row that holds on a day, for the periods for which they say different things.",
         arguments: &[TABLE, AS_OF],
         example: "SELECT period_start, value, source_id FROM conflicts('quotas') WHERE stage = 'smelting_separation' AND holder_kind = 'national' ORDER BY period_start, value",
+    },
+    RelationDoc {
+        syntax: "provenance('table')",
+        description: "Every row of a series table, as all_vintages gives it, with where it comes from: document, publisher and locator of its source, and of the commit that brought it input_files, input_sha256 (of each file, in their order), loader, commit_version, committed_at and commit_message. load_id names the load in system.commits. NULL where sources does not list the source, and, of the commit, in rows that another program wrote.",
+        arguments: &[TABLE],
+        example: "SELECT value, published_on, document, publisher, commit_version FROM provenance('reserves') WHERE area = 'Brazil' AND source_id = 'USGS-MCS2026v1.3'",
     },
     RelationDoc {
         syntax: "calendar(first, last, interval)",

@@ -26,6 +26,7 @@ mod query;
 mod relations;
 mod session;
 mod system;
+mod views;
 mod yielding;
 
 pub use encode::IpcEncoder;
@@ -35,3 +36,4 @@ pub use functions::{FunctionDoc, functions};
 pub use limits::Limits;
 pub use parameters::{Parameters, Value};
 pub use query::{QueryRequest, QueryResult};
+pub use views::DescribedView;

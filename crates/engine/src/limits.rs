@@ -15,6 +15,8 @@ pub struct Limits {
     pub threads: usize,
     /// Rows of a batch inside the engine.
     pub batch_rows: usize,
+    /// Bytes of the files of all loads that a server takes at once.
+    pub load_bytes: usize,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(300),
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             batch_rows: 8192,
+            load_bytes: 1024 * 1024 * 1024,
         }
     }
 }
@@ -50,6 +53,12 @@ pub(crate) const NESTING: usize = 50;
 
 /// Tables and table functions that one query reads, common tables counted wherever they are named.
 pub(crate) const RELATIONS: usize = 128;
+
+/// Tables and table functions in a statement's plan, those of its views and relations counted.
+pub(crate) const PLANNED_RELATIONS: usize = 1024;
+
+/// Views that read one another.
+pub(crate) const VIEW_LEVELS: usize = 8;
 
 /// Columns of a CUBE, which makes 2 to their number groupings.
 pub(crate) const CUBE_COLUMNS: usize = 8;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::conform::{conform, conformed_schema};
-use crate::{Engine, Error, ErrorKind, Parameters, Result, guard};
+use crate::{Engine, Error, ErrorKind, Parameters, Result, guard, views};
 
 /// One statement and how to run it.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +160,7 @@ async fn run(
         .statement_to_plan(statement)
         .await
         .map_err(while_planning)?;
+    views::refuse_large(&plan)?;
     // The guard has said so already; this is the second wall.
     SQLOptions::new()
         .with_allow_ddl(false)

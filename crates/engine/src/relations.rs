@@ -6,6 +6,7 @@
 
 mod asof_join;
 mod calendar;
+mod provenance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -36,6 +37,8 @@ pub(crate) enum Source {
     Rows(String),
     /// A view of a series table, as of a day's knowledge.
     View(String, View, Day),
+    /// A table's own commits.
+    Commits(String),
 }
 
 /// A statement's relations, by the names that replaced them.
@@ -120,6 +123,16 @@ const COMPOSED: [Composed; 4] = [
     },
 ];
 
+/// Relations over any table, which [`COMPOSED`] does not list.
+const VIEWS: [&str; 5] = ["all_vintages", "as_of", "conflicts", "latest", "revisions"];
+
+/// Whether a relation of our own has the name.
+pub(crate) fn is_relation(name: &str) -> bool {
+    VIEWS.contains(&name)
+        || ["asof_join", "calendar", "provenance"].contains(&name)
+        || COMPOSED.iter().any(|composed| composed.name == name)
+}
+
 struct Expand<'a> {
     state: &'a SessionState,
     knowledge: Knowledge,
@@ -182,6 +195,7 @@ impl Expand<'_> {
             "conflicts" => (&["table", "as_of"], Some(View::Conflicts)),
             "asof_join" => return asof_join::join(args, alias).map(Some),
             "calendar" => return calendar::query(args, alias_of(alias, name)).map(Some),
+            "provenance" => return self.provenance(args, alias).map(Some),
             _ => return self.composed(name, args, alias),
         };
         let args = Arguments::of(name, parameters, args)?;
@@ -295,26 +309,36 @@ impl Expand<'_> {
 
 impl Composed {
     fn query(&self, values: &Parameters, alias: Option<&TableAlias>) -> Result<TableFactor> {
-        let broken = |error: String| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("the relation {}: {error}", self.name),
-            )
-        };
-        let parsed = Parser::parse_sql(&GenericDialect {}, self.sql);
-        let mut statements = parsed.map_err(|error| broken(error.to_string()))?;
-        let Some(SqlStatement::Query(mut subquery)) = statements.pop() else {
-            return Err(broken("it is no query".to_owned()));
-        };
-        values.put_into(&mut subquery)?;
-        let alias = alias_of(alias, self.name);
-        Ok(TableFactor::Derived {
-            lateral: false,
-            subquery,
-            alias,
-            sample: None,
-        })
+        let mut query = derived(self.sql, alias_of(alias, self.name))?;
+        values.put_into(&mut query)?;
+        Ok(query)
     }
+}
+
+/// A query of our own in the place of a table.
+fn derived(sql: &str, alias: Option<TableAlias>) -> Result<TableFactor> {
+    let broken = |error: String| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("a relation of our own: {error}"),
+        )
+    };
+    let parsed = Parser::parse_sql(&GenericDialect {}, sql);
+    let mut statements = parsed.map_err(|error| broken(error.to_string()))?;
+    let Some(SqlStatement::Query(subquery)) = statements.pop() else {
+        return Err(broken("it is no query".to_owned()));
+    };
+    Ok(TableFactor::Derived {
+        lateral: false,
+        subquery,
+        alias,
+        sample: None,
+    })
+}
+
+/// A name as an identifier, whatever it holds.
+fn name_in_sql(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// A relation's arguments by name, whether written by place or as `name => value`.

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{
 use datafusion::catalog::{MemTable, TableProvider};
 use didymium_store::{Snapshot, Store, Table, TableKind};
 
-use crate::{Error, ErrorKind, Result, functions};
+use crate::{DescribedView, Error, ErrorKind, Result, functions};
 
 /// The schema's name.
 pub(crate) const SYSTEM: &str = "system";
@@ -16,12 +16,19 @@ pub(crate) const SYSTEM: &str = "system";
 /// The tables of the schema.
 pub(crate) const TABLES: [&str; 5] = ["columns", "commits", "files", "functions", "tables"];
 
+/// Those that tell of views as well.
+pub(crate) const TABLES_WITH_VIEWS: [&str; 2] = ["columns", "tables"];
+
 /// One of [`TABLES`] as it is now.
-pub(crate) async fn table(store: &Store, name: &str) -> Result<Arc<dyn TableProvider>> {
+pub(crate) async fn table(
+    store: &Store,
+    views: &[DescribedView],
+    name: &str,
+) -> Result<Arc<dyn TableProvider>> {
     let rows = match name {
         "functions" => functions_table(),
-        "tables" => tables_table(&opened(store).await?),
-        "columns" => columns_table(&opened(store).await?),
+        "tables" => tables_table(&opened(store).await?, views),
+        "columns" => columns_table(&opened(store).await?, views),
         "files" => files_table(&opened(store).await?),
         "commits" => commits_table(&opened(store).await?).await?,
         _ => {
@@ -31,15 +38,26 @@ pub(crate) async fn table(store: &Store, name: &str) -> Result<Arc<dyn TableProv
             ));
         }
     };
+    in_memory(rows)
+}
+
+/// The commits of some tables, up to the snapshots' versions.
+pub(crate) async fn commits(
+    tables: &[(Arc<Table>, Arc<Snapshot>)],
+) -> Result<Arc<dyn TableProvider>> {
+    in_memory(commits_table(tables).await?)
+}
+
+fn in_memory(rows: Rows) -> Result<Arc<dyn TableProvider>> {
     let table = rows.and_then(|rows| MemTable::try_new(rows.schema(), vec![vec![rows]]));
     Ok(Arc::new(table?))
 }
 
-type Opened = Vec<(Arc<Table>, Arc<Snapshot>)>;
+type Opened = [(Arc<Table>, Arc<Snapshot>)];
 
 type Rows = datafusion::common::Result<RecordBatch>;
 
-async fn opened(store: &Store) -> Result<Opened> {
+async fn opened(store: &Store) -> Result<Vec<(Arc<Table>, Arc<Snapshot>)>> {
     let mut opened = Vec::new();
     for name in store.table_names().await? {
         let table = store.table(&name).await?;
@@ -89,44 +107,65 @@ fn functions_table() -> Rows {
     ])
 }
 
-fn tables_table(opened: &Opened) -> Rows {
-    let declaration = |snapshot: &Snapshot| snapshot.declaration().cloned();
-    let kinds = opened.iter().map(|(_, snapshot)| {
-        declaration(snapshot).map(|table| match table.kind {
-            TableKind::Series => "series",
-            TableKind::Plain => "plain",
-        })
-    });
-    let keys = opened
-        .iter()
-        .map(|(_, s)| declaration(s).map(|table| table.key.join(", ")));
-    let descriptions = opened
-        .iter()
-        .map(|(_, s)| declaration(s).map(|table| table.description));
+/// A table or view in a list; of a view there is less to say.
+#[derive(Default)]
+struct Listed {
+    name: String,
+    kind: Option<&'static str>,
+    key: Option<String>,
+    version: Option<u64>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+    description: Option<String>,
+}
+
+impl Listed {
+    fn table(snapshot: &Snapshot) -> Self {
+        let declaration = snapshot.declaration();
+        Self {
+            name: snapshot.table().to_owned(),
+            kind: declaration.map(|table| match table.kind {
+                TableKind::Series => "series",
+                TableKind::Plain => "plain",
+            }),
+            key: declaration.map(|table| table.key.join(", ")),
+            version: Some(snapshot.version()),
+            rows: snapshot.rows(),
+            bytes: Some(snapshot.bytes()),
+            description: declaration.map(|table| table.description.clone()),
+        }
+    }
+
+    fn view(view: &DescribedView) -> Self {
+        Self {
+            name: view.definition.name.clone(),
+            kind: Some("view"),
+            description: Some(view.definition.description.clone()),
+            ..Self::default()
+        }
+    }
+}
+
+fn tables_table(opened: &Opened, views: &[DescribedView]) -> Rows {
+    let tables = opened.iter().map(|(_, snapshot)| Listed::table(snapshot));
+    let mut listed: Vec<_> = tables.chain(views.iter().map(Listed::view)).collect();
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    let listed = &listed;
     rows([
+        ("table_name", texts(listed.iter().map(|it| Some(&it.name)))),
+        ("kind", texts(listed.iter().map(|it| it.kind))),
+        ("key", texts(listed.iter().map(|it| it.key.as_ref()))),
+        ("version", numbers(listed.iter().map(|it| it.version))),
+        ("rows", numbers(listed.iter().map(|it| it.rows))),
+        ("bytes", numbers(listed.iter().map(|it| it.bytes))),
         (
-            "table_name",
-            texts(opened.iter().map(|(table, _)| Some(table.name()))),
+            "description",
+            texts(listed.iter().map(|it| it.description.as_ref())),
         ),
-        ("kind", texts(kinds)),
-        ("key", texts(keys)),
-        (
-            "version",
-            numbers(opened.iter().map(|(_, snapshot)| Some(snapshot.version()))),
-        ),
-        (
-            "rows",
-            numbers(opened.iter().map(|(_, snapshot)| snapshot.rows())),
-        ),
-        (
-            "bytes",
-            numbers(opened.iter().map(|(_, snapshot)| Some(snapshot.bytes()))),
-        ),
-        ("description", texts(descriptions)),
     ])
 }
 
-fn columns_table(opened: &Opened) -> Rows {
+fn columns_table(opened: &Opened, views: &[DescribedView]) -> Rows {
     let mut names = Vec::new();
     for (table, snapshot) in opened {
         let declared = snapshot
@@ -137,6 +176,12 @@ fn columns_table(opened: &Opened) -> Rows {
             let description = declared.iter().find(|column| column.name == *field.name());
             let description = description.map(|column| column.description.clone());
             names.push((table.name(), position, Arc::clone(field), description));
+        }
+    }
+    for view in views {
+        let fields = view.schema.iter().flat_map(|schema| schema.fields());
+        for (position, field) in (1..).zip(fields) {
+            names.push((&view.definition.name, position, Arc::clone(field), None));
         }
     }
     let nullable = names
@@ -236,8 +281,20 @@ async fn commits_table(opened: &Opened) -> Result<Rows> {
             texts(commits.iter().map(|(_, commit)| commit.load_id.as_ref())),
         ),
         (
+            "inputs",
+            texts(
+                commits.iter().map(|(_, commit)| {
+                    (!commit.inputs.is_empty()).then(|| commit.inputs.join(", "))
+                }),
+            ),
+        ),
+        (
             "input_sha256",
             texts(commits.iter().map(|(_, c)| c.input_sha256.as_ref())),
+        ),
+        (
+            "reason",
+            texts(commits.iter().map(|(_, commit)| commit.reason.as_ref())),
         ),
         (
             "rows_added",

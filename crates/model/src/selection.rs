@@ -134,11 +134,7 @@ impl<'a> Vintages<'a> {
     }
 
     fn counts(&self, place: usize, day: Day) -> bool {
-        let set_aside = matches!(
-            self.statements[place].status,
-            Status::Contradicted | Status::Superseded | Status::Withdrawn
-        );
-        !set_aside && self.is_live(place, day)
+        !self.statements[place].status.is_set_aside() && self.is_live(place, day)
     }
 
     /// Whether a statement is public by `day` and its source has not taken it back by then.

@@ -40,6 +40,15 @@ impl Status {
         Self::Withdrawn,
     ];
 
+    /// Whether a row of it never counts: known to be wrong, replaced, or itself the word that another
+    /// one is taken back.
+    pub fn is_set_aside(self) -> bool {
+        matches!(
+            self,
+            Self::Contradicted | Self::Superseded | Self::Withdrawn
+        )
+    }
+
     /// The word in the column `status`.
     pub fn word(self) -> &'static str {
         match self {

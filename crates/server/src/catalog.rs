@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use didymium_api::v1::catalog_service_server::CatalogService;
 use didymium_api::v1::{
-    Function, FunctionArgument, GetTableRequest, ListFunctionsRequest, ListFunctionsResponse,
-    ListTablesRequest, ListTablesResponse, Measure, Table, TableColumn,
+    CreateTableRequest, CreateViewRequest, DropTableRequest, DropTableResponse, DropViewRequest,
+    DropViewResponse, Function, FunctionArgument, GetTableRequest, ListFunctionsRequest,
+    ListFunctionsResponse, ListTablesRequest, ListTablesResponse, Measure, Table, TableColumn,
 };
-use didymium_engine::{Engine, functions};
-use didymium_store::{Snapshot, TableKind};
+use didymium_engine::{DescribedView, Engine, Error, functions};
+use didymium_store::{ColumnDeclaration, Declaration, Snapshot, TableKind, ViewDefinition};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -36,11 +38,18 @@ impl CatalogService for Catalog {
                 .snapshot()
                 .await
                 .map_err(failed)?;
-            tables.push(Table {
-                columns: Vec::new(),
-                measures: Vec::new(),
-                ..table(&snapshot)
-            });
+            tables.push(table(&snapshot)?);
+        }
+        for name in store.view_names().await.map_err(failed)? {
+            // One that is dropped meanwhile is not listed.
+            if let Some(definition) = store.view(&name).await.map_err(failed)? {
+                let schema = None;
+                tables.push(view(DescribedView { definition, schema }));
+            }
+        }
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        for table in &mut tables {
+            (table.columns, table.measures) = Default::default();
         }
         Ok(Response::new(ListTablesResponse { tables }))
     }
@@ -50,9 +59,70 @@ impl CatalogService for Catalog {
         request: Request<GetTableRequest>,
     ) -> Result<Response<Table>, Status> {
         let name = request.into_inner().name;
+        if let Some(found) = self.engine.view(&name).await.map_err(refusal)? {
+            return Ok(Response::new(view(found)));
+        }
         let found = self.engine.store().table(&name).await.map_err(failed)?;
         let snapshot = found.snapshot().await.map_err(failed)?;
-        Ok(Response::new(table(&snapshot)))
+        table(&snapshot).map(Response::new)
+    }
+
+    async fn create_table(
+        &self,
+        request: Request<CreateTableRequest>,
+    ) -> Result<Response<Table>, Status> {
+        let declaration = Declaration::parse(&request.into_inner().declaration).map_err(failed)?;
+        let made = self.engine.store();
+        let made = made.create_table(&declaration, self.engine.now_ms()).await;
+        let snapshot = made.map_err(failed)?.snapshot().await.map_err(failed)?;
+        tracing::info!(table = declaration.name, "table made");
+        table(&snapshot).map(Response::new)
+    }
+
+    async fn drop_table(
+        &self,
+        request: Request<DropTableRequest>,
+    ) -> Result<Response<DropTableResponse>, Status> {
+        let name = request.into_inner().name;
+        let dropped = self.engine.store().drop_table(&name).await;
+        dropped.map_err(failed)?;
+        tracing::info!(table = name, "table dropped");
+        Ok(Response::new(DropTableResponse {}))
+    }
+
+    async fn create_view(
+        &self,
+        request: Request<CreateViewRequest>,
+    ) -> Result<Response<Table>, Status> {
+        let CreateViewRequest {
+            name,
+            sql,
+            description,
+            replace,
+            author,
+        } = request.into_inner();
+        let definition = ViewDefinition {
+            name: name.clone(),
+            sql,
+            description,
+            author,
+            created_ms: self.engine.now_ms(),
+        };
+        let made = self.engine.create_view(definition, replace).await;
+        let schema = made.map_err(refusal)?;
+        tracing::info!(view = name, "view made");
+        Ok(Response::new(view(schema)))
+    }
+
+    async fn drop_view(
+        &self,
+        request: Request<DropViewRequest>,
+    ) -> Result<Response<DropViewResponse>, Status> {
+        let name = request.into_inner().name;
+        let dropped = self.engine.store().drop_view(&name).await;
+        dropped.map_err(failed)?;
+        tracing::info!(view = name, "view dropped");
+        Ok(Response::new(DropViewResponse {}))
     }
 
     async fn list_functions(
@@ -78,28 +148,45 @@ impl CatalogService for Catalog {
 }
 
 fn failed(error: didymium_store::Error) -> Status {
-    status(&error.into(), &Uuid::new_v4().to_string())
+    refusal(error.into())
 }
 
-fn table(snapshot: &Snapshot) -> Table {
+fn refusal(error: Error) -> Status {
+    status(&error, &Uuid::new_v4().to_string())
+}
+
+fn view(view: DescribedView) -> Table {
+    let fields = view.schema.iter().flat_map(|schema| schema.fields());
+    Table {
+        name: view.definition.name,
+        description: view.definition.description,
+        kind: "view".to_owned(),
+        columns: fields.map(|field| column(field, None)).collect(),
+        sql: view.definition.sql,
+        ..Table::default()
+    }
+}
+
+fn column(field: &Field, declared: Option<&ColumnDeclaration>) -> TableColumn {
+    TableColumn {
+        name: field.name().clone(),
+        r#type: field.data_type().to_string(),
+        nullable: field.is_nullable(),
+        description: declared.map_or_else(String::new, |it| it.description.clone()),
+        values: declared.map_or_else(Vec::new, |it| it.values.clone()),
+    }
+}
+
+fn table(snapshot: &Snapshot) -> Result<Table, Status> {
     let declaration = snapshot.declaration();
     let columns = declaration
         .map(|table| table.all_columns())
         .unwrap_or_default();
-    let fields = snapshot.schema().fields().iter().map(|field| {
-        let declared = columns.iter().find(|column| column.name == *field.name());
-        TableColumn {
-            name: field.name().clone(),
-            r#type: field.data_type().to_string(),
-            nullable: field.is_nullable(),
-            description: declared
-                .map(|column| column.description.clone())
-                .unwrap_or_default(),
-            values: declared
-                .map(|column| column.values.clone())
-                .unwrap_or_default(),
-        }
-    });
+    let fields = snapshot
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| column(field, columns.iter().find(|it| it.name == *field.name())));
     let measures = declaration
         .iter()
         .flat_map(|table| &table.measures)
@@ -114,18 +201,21 @@ fn table(snapshot: &Snapshot) -> Table {
         Some(TableKind::Plain) => "plain",
         None => "",
     };
-    Table {
+    let toml = declaration.map(Declaration::to_toml).transpose();
+    Ok(Table {
         name: snapshot.table().to_owned(),
         description: declaration
             .map(|table| table.description.clone())
             .unwrap_or_default(),
         kind: kind.to_owned(),
-        version: snapshot.version(),
-        rows: snapshot.rows().unwrap_or_default(),
+        version: Some(snapshot.version()),
+        rows: snapshot.rows(),
         key: declaration
             .map(|table| table.key.clone())
             .unwrap_or_default(),
         columns: fields.collect(),
         measures: measures.collect(),
-    }
+        declaration: toml.map_err(failed)?.unwrap_or_default(),
+        sql: String::new(),
+    })
 }

@@ -1,6 +1,7 @@
 //! The gRPC server: requests become engine calls, engine errors become statuses.
 
 mod catalog;
+mod ingest;
 mod query;
 mod request;
 mod running;

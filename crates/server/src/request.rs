@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use didymium_api::v1::{Date, QueryRequest, Value, value};
-use didymium_engine::{Parameters, Value as Parameter};
+use didymium_engine::{ErrorKind, Parameters, Value as Parameter};
 use didymium_model::Day;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
+
+use crate::status::refused;
 
 /// The engine's request for a call. The time is the shorter of the request's own and the call's.
 pub(crate) fn query_request(
@@ -15,8 +17,7 @@ pub(crate) fn query_request(
     let deadline = grpc_timeout(request.metadata());
     let request = request.into_inner();
     let asked = request.timeout.map(|timeout| {
-        Duration::try_from(timeout)
-            .map_err(|_| Status::invalid_argument("timeout: must not be negative"))
+        Duration::try_from(timeout).map_err(|_| invalid("timeout: must not be negative"))
     });
     let positional = request.positional_parameters.into_iter().enumerate();
     let positional = positional.map(|(place, value)| parameter(&format!("${}", place + 1), value));
@@ -29,7 +30,7 @@ pub(crate) fn query_request(
             .seconds
             .saturating_mul(1000)
             .saturating_add(i64::from(time.nanos) / 1_000_000)),
-        _ => Err(Status::invalid_argument(
+        _ => Err(invalid(
             "committed_as_of: nanos must lie from 0 to 999,999,999",
         )),
     });
@@ -51,9 +52,7 @@ pub(crate) fn query_request(
 fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
     Ok(match value.kind {
         None => {
-            return Err(Status::invalid_argument(format!(
-                "{name}: the value is not set"
-            )));
+            return Err(invalid(format!("{name}: the value is not set")));
         }
         Some(value::Kind::Null(_)) => Parameter::Null,
         Some(value::Kind::Boolean(truth)) => Parameter::Boolean(truth),
@@ -65,15 +64,19 @@ fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
     })
 }
 
-fn day(field: &str, date: Date) -> Result<Day, Status> {
+pub(crate) fn day(field: &str, date: Date) -> Result<Day, Status> {
     let Date { year, month, day } = date;
-    Day::from_ymd(year, month, day).ok_or_else(|| {
-        Status::invalid_argument(format!("{field}: there is no day {year}-{month}-{day}"))
-    })
+    Day::from_ymd(year, month, day)
+        .ok_or_else(|| invalid(format!("{field}: there is no day {year}-{month}-{day}")))
+}
+
+/// A request that makes no sense.
+pub(crate) fn invalid(message: impl Into<String>) -> Status {
+    refused(ErrorKind::InvalidInput, message)
 }
 
 /// The call's deadline as gRPC writes it: at most eight digits and a unit.
-fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+pub(crate) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let value = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (amount, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     let amount: u64 = amount.parse::<u32>().ok()?.into();

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use didymium_engine::ErrorKind;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
+
+use crate::status::refused;
 
 /// Every running query's id and the way to stop it.
 #[derive(Debug, Default)]
@@ -29,9 +32,10 @@ impl Running {
     pub(crate) fn enter(self: &Arc<Self>, chosen: &str) -> Result<Place, Status> {
         let is_id = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if chosen.len() > LONGEST_ID || !chosen.chars().all(is_id) {
-            return Err(Status::invalid_argument(format!(
-                "query_id: must be 1 to {LONGEST_ID} letters, digits, '-', '_' or '.'"
-            )));
+            return Err(refused(
+                ErrorKind::InvalidInput,
+                format!("query_id: must be 1 to {LONGEST_ID} letters, digits, '-', '_' or '.'"),
+            ));
         }
         let query_id = match chosen {
             "" => Uuid::new_v4().to_string(),
@@ -40,9 +44,10 @@ impl Running {
         let cancelled = CancellationToken::new();
         let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
         if queries.contains_key(&query_id) {
-            return Err(Status::already_exists(format!(
-                "a query {query_id} is running"
-            )));
+            return Err(refused(
+                ErrorKind::AlreadyExists,
+                format!("a query {query_id} is running"),
+            ));
         }
         queries.insert(query_id.clone(), cancelled.clone());
         Ok(Place {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use didymium_api::DESCRIPTOR_SET;
 use didymium_api::v1::catalog_service_server::CatalogServiceServer;
+use didymium_api::v1::ingest_service_server::IngestServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
 use didymium_engine::Engine;
 use futures::{Stream, stream};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server as Transport;
 
 use crate::catalog::Catalog;
+use crate::ingest::Ingest;
 use crate::query::Queries;
 
 /// The largest request: a statement of the longest length, and what surrounds it.
@@ -98,6 +100,8 @@ impl Server {
         let catalog = CatalogServiceServer::new(Catalog {
             engine: Arc::clone(&self.engine),
         });
+        // A message of a load is as long as gRPC lets it be by default.
+        let ingest = IngestServiceServer::new(Ingest::new(Arc::clone(&self.engine)));
         let queries = Queries {
             engine: self.engine,
             running: Arc::default(),
@@ -130,6 +134,7 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(queries)
             .add_service(catalog)
+            .add_service(ingest)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use didymium_engine::{Error, ErrorKind};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+use uuid::Uuid;
 
 /// Who speaks in the details of an error.
 const DOMAIN: &str = "didymium";
@@ -28,12 +29,29 @@ pub(crate) fn status(error: &Error, query_id: &str) -> Status {
     Status::with_error_details(code, shortened(error.to_string()), details)
 }
 
-/// Headers hold 16 KiB, and a message stands in them twice, escaped.
+/// A request that is refused before it reaches the engine.
+pub(crate) fn refused(kind: ErrorKind, message: impl Into<String>) -> Status {
+    status(&Error::new(kind, message), &Uuid::new_v4().to_string())
+}
+
+/// A message that fits: stock clients take 8 KiB of headers, in which it stands twice, escaped and as
+/// base64. A long one ends with its last whole line, if it has several.
 fn shortened(mut message: String) -> String {
-    const LONGEST: usize = 1000;
-    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
-        message.truncate(end);
-        message.push('…');
+    const LONGEST: usize = 6 * 1024;
+    let cost = |c: char| match c {
+        ' '..='~' if c != '%' => 1 + 2,
+        c => 3 * c.len_utf8() + 2 * c.len_utf8(),
+    };
+    let mut spent = 0;
+    let is_beyond = |(_, c): &(usize, char)| {
+        spent += cost(*c);
+        spent > LONGEST
+    };
+    let end = message.char_indices().find(is_beyond);
+    if let Some((end, _)) = end {
+        let line = message[..end].rfind('\n').filter(|line| *line > end / 2);
+        message.truncate(line.unwrap_or(end));
+        message.push_str(if line.is_some() { "\n  …" } else { "…" });
     }
     message
 }

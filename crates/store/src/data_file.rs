@@ -28,9 +28,18 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Arc<Statistics>,
     /// The columns that it is sorted by; empty for a file that another program appended.
     pub(crate) sorted_by: Vec<String>,
+    /// Whether every series has each period once in it.
+    pub(crate) unique_periods: bool,
 }
 
 impl DataFile {
+    /// The least and greatest value of a column, by its place.
+    pub(crate) fn bounds(&self, column: usize) -> Option<(&ScalarValue, &ScalarValue)> {
+        let statistics = self.statistics.column_statistics.get(column)?;
+        let low = statistics.min_value.get_value()?;
+        Some((low, statistics.max_value.get_value()?))
+    }
+
     /// The log's line that takes the file out of the table. The file itself stays for the versions
     /// before.
     pub(crate) fn remove(&self, now_ms: i64, data_change: bool) -> Remove {

@@ -169,6 +169,15 @@ impl Declaration {
         Ok(declaration)
     }
 
+    /// The declaration as its TOML file says it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where it has no such form, which is a bug.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::Internal(format!("table {}: {error}", self.name)))
+    }
+
     /// Every column in the table's order.
     pub fn all_columns(&self) -> Vec<ColumnDeclaration> {
         if self.kind == TableKind::Plain {
@@ -293,7 +302,7 @@ fn is_column_name(name: &str) -> bool {
             .all(|c| is_letter(c) || c.is_numeric() || c == '_')
 }
 
-fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .chars()

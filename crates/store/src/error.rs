@@ -22,6 +22,14 @@ pub enum Error {
         /// Names of tables that look like it.
         similar: Vec<String>,
     },
+    /// There is no such view.
+    #[error("there is no view {name}{}", nearest(.similar))]
+    UnknownView {
+        /// The name asked for.
+        name: String,
+        /// Names of views that look like it.
+        similar: Vec<String>,
+    },
     /// The thing to be made is there already.
     #[error("{0}")]
     AlreadyExists(String),
@@ -77,7 +85,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Invalid(_) | Self::Faulty(_) => Kind::InvalidInput,
-            Self::UnknownTable { .. } => Kind::NotFound,
+            Self::UnknownTable { .. } | Self::UnknownView { .. } => Kind::NotFound,
             Self::AlreadyExists(_) => Kind::AlreadyExists,
             Self::Precondition(_) => Kind::Precondition,
             Self::Conflict { .. } => Kind::Conflict,

@@ -28,6 +28,12 @@ impl Faults {
     /// How many faults are told; the others are counted.
     pub const SHOWN: usize = 50;
 
+    /// Faults that were told elsewhere: the first ones, and how many there are in all.
+    pub fn told(shown: Vec<Fault>, count: u64) -> Self {
+        let more = count.saturating_sub(shown.len() as u64);
+        Self { shown, more }
+    }
+
     /// Notes a fault; a long value is cut.
     pub fn add(&mut self, mut fault: Fault) {
         if self.shown.len() < Self::SHOWN {

@@ -28,6 +28,7 @@ mod standard_columns;
 mod store;
 mod table;
 mod verify;
+mod view;
 mod vintages;
 mod write;
 
@@ -39,7 +40,6 @@ pub use fault::{Fault, Faults};
 pub use history::CommitRecord;
 pub use load::{
     Factor, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Made, MappedRow, Mapping, Origin,
-    infer,
 };
 pub use location::Location;
 pub use purge::{Purge, Purged};
@@ -49,4 +49,5 @@ pub use snapshot::{FileSummary, Snapshot};
 pub use store::{OBJECT_STORE_URL, Store};
 pub use table::Table;
 pub use verify::{Finding, Problem, Verified};
+pub use view::ViewDefinition;
 pub use vintages::View;

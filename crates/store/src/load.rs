@@ -29,9 +29,9 @@ use sha2::{Digest, Sha256};
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{NewFile, encode};
-use crate::{Declaration, Error, Result, Table};
+use crate::{Declaration, Error, Result, Store, Table};
 pub(crate) use columnar::columns as read_columns;
-pub use infer::infer;
+use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
 use prepare::{Prepared, prepare};
 use present::Verdict;
@@ -148,36 +148,11 @@ impl Table {
                 self.name()
             ))
         })?;
-        refuse_other_table(self.name(), &request.options)?;
-        let digest = digest(&request);
-        let load_id = request.options.load_id.clone();
-        let load_id = load_id.unwrap_or_else(|| digest.clone());
-        let load = Load {
-            commit: Commit {
-                message: request.message.clone(),
-                input_sha256: Some(inputs_sha256(&request.inputs)),
-                inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
-                load_id: Some(load_id.clone()),
-                load_digest: Some(digest),
-                reason: request.options.supersede.clone(),
-                ..Commit::new(self.name(), &request.author, request.now_ms, append())
-            },
-            dry_run: request.options.dry_run,
-        };
+        let load = Load::of(self.name(), &request)?;
         if let Some(landed) = self.landed(&delta, &load).await? {
             return Ok(landed);
         }
-        let rows_of = declaration.clone();
-        let prepared = blocking(move || {
-            let LoadRequest {
-                inputs,
-                now_ms,
-                options,
-                ..
-            } = request;
-            prepare(&rows_of, &inputs, &options, &load_id, now_ms)
-        });
-        let prepared = Arc::new(prepared.await?);
+        let prepared = prepared(&declaration, request, &load).await?;
         self.land(&declaration, &prepared, &load).await
     }
 
@@ -303,6 +278,66 @@ impl Table {
     }
 }
 
+impl Store {
+    /// Loads into a table. With `create`, one that is not there is made as the files suggest, once they
+    /// are found to be sound; then its declaration is given as well.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`], and as [`Table::load`]; no table is made then.
+    pub async fn load(
+        &self,
+        table: &str,
+        request: LoadRequest,
+        create: bool,
+    ) -> Result<(Loaded, Option<Declaration>)> {
+        if create && !self.has_table(table).await? {
+            let (loaded, declaration) = self.load_new(table, request).await?;
+            return Ok((loaded, Some(declaration)));
+        }
+        Ok((self.table(table).await?.load(request).await?, None))
+    }
+
+    async fn load_new(&self, table: &str, request: LoadRequest) -> Result<(Loaded, Declaration)> {
+        let declaration = infer(table, &request.inputs, &request.options)?;
+        let load = Load::of(table, &request)?;
+        let now_ms = request.now_ms;
+        let prepared = prepared(&declaration, request, &load).await?;
+        if load.dry_run {
+            let loaded = Loaded {
+                version: 0,
+                load_id: load.id().to_owned(),
+                rows: prepared.rows.num_rows() as u64,
+                unchanged: 0,
+                superseded: 0,
+                repeated: false,
+            };
+            return Ok((loaded, declaration));
+        }
+        let table = self.create_table(&declaration, now_ms).await?;
+        let loaded = table.land(&declaration, &prepared, &load).await?;
+        Ok((loaded, declaration))
+    }
+}
+
+/// The rows of a load's files, sound and in order.
+async fn prepared(
+    declaration: &Declaration,
+    request: LoadRequest,
+    load: &Load,
+) -> Result<Arc<Prepared>> {
+    let (rows_of, load_id) = (declaration.clone(), load.id().to_owned());
+    let prepared = blocking(move || {
+        let LoadRequest {
+            inputs,
+            now_ms,
+            options,
+            ..
+        } = request;
+        prepare(&rows_of, &inputs, &options, &load_id, now_ms)
+    });
+    prepared.await.map(Arc::new)
+}
+
 fn append() -> DeltaOperation {
     DeltaOperation::Write {
         mode: SaveMode::Append,
@@ -318,6 +353,24 @@ struct Load {
 }
 
 impl Load {
+    fn of(table: &str, request: &LoadRequest) -> Result<Self> {
+        refuse_other_table(table, &request.options)?;
+        let digest = digest(request);
+        let load_id = request.options.load_id.clone();
+        Ok(Self {
+            commit: Commit {
+                message: request.message.clone(),
+                input_sha256: Some(inputs_sha256(&request.inputs)),
+                inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
+                load_id: Some(load_id.unwrap_or_else(|| digest.clone())),
+                load_digest: Some(digest),
+                reason: request.options.supersede.clone(),
+                ..Commit::new(table, &request.author, request.now_ms, append())
+            },
+            dry_run: request.options.dry_run,
+        })
+    }
+
     fn id(&self) -> &str {
         self.commit.load_id.as_deref().unwrap_or_default()
     }

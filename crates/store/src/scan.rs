@@ -9,7 +9,7 @@ use chrono::{TimeZone, Utc};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PrunableStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
@@ -45,6 +45,10 @@ impl SnapshotTable {
     /// The provider of `snapshot`, which is one of `table`'s.
     pub fn new(table: Arc<Table>, snapshot: Arc<Snapshot>) -> Self {
         Self { table, snapshot }
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The files that may hold rows for the predicate.
@@ -135,9 +139,8 @@ impl TableProvider for SnapshotTable {
         let order = self.order(&files);
         let first = order.as_ref().map(first_column);
         files.sort_by(|a, b| {
-            bounds(a, first)
-                .partial_cmp(&bounds(b, first))
-                .unwrap_or(std::cmp::Ordering::Equal)
+            let (a, b) = (first.map(|it| a.bounds(it)), first.map(|it| b.bounds(it)));
+            a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
         });
         let small = files.iter().map(|file| file.bytes).sum::<u64>() < Self::ONE_PARTITION_BYTES;
         let follow_on = first.is_none()
@@ -201,20 +204,11 @@ fn first_column(order: &LexOrdering) -> usize {
         .index()
 }
 
-/// The least and greatest value of a column in a file.
-fn bounds(file: &DataFile, column: Option<usize>) -> Option<(ScalarValue, ScalarValue)> {
-    let statistics = &file.statistics.column_statistics[column?];
-    Some((
-        statistics.min_value.get_value()?.clone(),
-        statistics.max_value.get_value()?.clone(),
-    ))
-}
-
 /// Whether every row of one file comes before every row of another. NULL comes last and has no bound.
 fn precedes(a: &DataFile, b: &DataFile, column: Option<usize>) -> bool {
     let Some(place) = column else { return false };
     let nulls = &a.statistics.column_statistics[place].null_count;
-    match (bounds(a, column), bounds(b, column)) {
+    match (a.bounds(place), b.bounds(place)) {
         (Some((_, highest)), Some((lowest, _))) => {
             *nulls == Precision::Exact(0) && highest < lowest
         }

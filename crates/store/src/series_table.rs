@@ -1,21 +1,23 @@
 //! A series table as SQL sees it: one row per series and period, or what changed, or what conflicts.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
-use didymium_model::Day;
+use didymium_model::{Day, Status};
 
+use crate::data_file::DataFile;
 use crate::standard_columns::SORT;
 use crate::vintages::{DECIDING, Ranks, VintagesExec, revisions_schema};
-use crate::{Declaration, SnapshotTable, View};
+use crate::{Declaration, Snapshot, SnapshotTable, View};
 
 /// One [`View`] of one version of a series table, as of a day's knowledge.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct SeriesTable {
     day: Day,
     ranks: Ranks,
     schema: SchemaRef,
+    /// Whether there is nothing to choose: the view is every row.
+    is_plain: bool,
 }
 
 impl SeriesTable {
@@ -41,6 +45,7 @@ impl SeriesTable {
             View::Current | View::Latest | View::Conflicts => rows.schema(),
             View::Revisions => revisions_schema(&declaration),
         };
+        let is_plain = view == View::Current && every_row_counts(rows.snapshot(), day);
         Self {
             rows,
             declaration,
@@ -48,6 +53,7 @@ impl SeriesTable {
             day,
             ranks,
             schema,
+            is_plain,
         }
     }
 
@@ -83,6 +89,9 @@ impl TableProvider for SeriesTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
+        if self.is_plain {
+            return self.rows.supports_filters_pushdown(filters);
+        }
         let below = |filter: &&Expr| match self.is_about_shared(filter) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
@@ -96,8 +105,11 @@ impl TableProvider for SeriesTable {
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _: Option<usize>,
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.is_plain {
+            return self.rows.scan(state, projection, filters, limit).await;
+        }
         let wanted: Vec<usize> = match projection {
             Some(projection) => projection.clone(),
             None => (0..self.schema.fields().len()).collect(),
@@ -139,4 +151,45 @@ impl TableProvider for SeriesTable {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ProjectionExec::try_new(columns, told)?))
     }
+}
+
+/// Whether the log proves that each row of the snapshot counts on a day: no series has a period twice, and
+/// all are public by then and none is set aside.
+fn every_row_counts(snapshot: &Snapshot, day: Day) -> bool {
+    let files = &snapshot.files;
+    let place = |name: &str| snapshot.schema.index_of(name).ok();
+    let (Some(published), Some(status)) = (place("published_on"), place("status")) else {
+        return false;
+    };
+    let is_public = |file: &DataFile| match file.bounds(published) {
+        Some((_, ScalarValue::Date32(Some(last)))) => *last <= day.days_from_epoch(),
+        _ => false,
+    };
+    let none_set_aside = |file: &DataFile| {
+        let Some((ScalarValue::Utf8(Some(low)), ScalarValue::Utf8(Some(high)))) =
+            file.bounds(status)
+        else {
+            return false;
+        };
+        let set_aside = Status::ALL.into_iter().filter(|it| it.is_set_aside());
+        set_aside
+            .map(Status::word)
+            .all(|word| word < low.as_str() || word > high.as_str())
+    };
+    let counts = |file: &DataFile| file.unique_periods && is_public(file) && none_set_aside(file);
+    files.iter().all(counts)
+        && ["period_start", "series"]
+            .into_iter()
+            .filter_map(place)
+            .any(|column| are_disjoint(files, column))
+}
+
+/// Whether no value of a column lies within the bounds of two files.
+fn are_disjoint(files: &[DataFile], column: usize) -> bool {
+    let bounds: Option<Vec<_>> = files.iter().map(|file| file.bounds(column)).collect();
+    let Some(mut bounds) = bounds else {
+        return false;
+    };
+    bounds.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    bounds.windows(2).all(|pair| pair[0].1 < pair[1].0)
 }

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
 
-use crate::data_file::{DataFile, FileStatistics, SORTED_TAG};
+use crate::data_file::{DataFile, FileStatistics, SORTED_TAG, UNIQUE_PERIODS_TAG};
 use crate::{Declaration, Error, Result};
 
 /// What a statement reads: the files of one version, which never change.
@@ -115,6 +115,8 @@ impl Snapshot {
             let sorted_by: Vec<String> = sorted_by
                 .map(|columns| columns.split(',').map(str::to_owned).collect())
                 .unwrap_or_default();
+            let unique_periods =
+                tags.remove(UNIQUE_PERIODS_TAG).flatten().as_deref() == Some("true");
             let statistics = statistics
                 .unwrap_or_default()
                 .in_schema(&schema, !sorted_by.is_empty());
@@ -124,6 +126,7 @@ impl Snapshot {
                 modified_ms: add.modification_time,
                 statistics: Arc::new(statistics),
                 sorted_by,
+                unique_periods,
             });
         }
         Ok(Self {

@@ -160,9 +160,10 @@ impl Store {
     /// [`Error::UnknownTable`], with the names that come nearest.
     pub async fn table(&self, name: &str) -> Result<Arc<Table>> {
         if !self.has_table(name).await? {
+            let known = [self.table_names().await?, self.view_names().await?].concat();
             return Err(Error::UnknownTable {
                 name: name.to_owned(),
-                similar: nearest(name, &self.table_names().await?),
+                similar: nearest(name, &known),
             });
         }
         self.handle(name)
@@ -171,12 +172,15 @@ impl Store {
     /// Makes a table.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] where there is one of this name.
+    /// [`Error::AlreadyExists`] where there is a table or view of this name.
     pub async fn create_table(&self, declaration: &Declaration, now_ms: i64) -> Result<Arc<Table>> {
         let name = &declaration.name;
         let exists = || Error::AlreadyExists(format!("there is a table {name} already"));
         if self.has_table(name).await? {
             return Err(exists());
+        }
+        if self.view(name).await?.is_some() {
+            return Err(Error::AlreadyExists(format!("there is a view {name}")));
         }
         let table = self.handle(name)?;
         let (actions, operation) = create_actions(declaration, table.log())?;
@@ -238,7 +242,7 @@ fn no_store(location: &Location) -> Error {
 }
 
 /// The known names that a typing mistake may have meant, at most three.
-fn nearest(name: &str, known: &[String]) -> Vec<String> {
+pub(crate) fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let mut scored: Vec<(f64, &String)> = known
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))

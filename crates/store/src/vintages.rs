@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    UInt32Array,
+};
 use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -299,32 +302,40 @@ impl Reading {
 
     /// What is told of whole periods; each lies between two neighbours in `bounds`.
     fn tell(&self, rows: &RecordBatch, bounds: &[usize]) -> Result<RecordBatch> {
-        let statements = statements(rows, &self.ranks)?;
+        let said = Said::of(rows, &self.ranks)?;
         let mut places: Vec<u32> = Vec::new();
         let mut changes: Vec<Revision> = Vec::new();
+        let mut statements = Vec::new();
         for group in bounds.windows(2) {
             let (start, end) = (group[0], group[1]);
-            let vintages = Vintages::of(&statements[start..end]);
+            if end - start == 1 {
+                // Nearly every period of most tables: it changed nothing and conflicts with nothing.
+                let is_chosen = matches!(self.view, View::Current | View::Latest)
+                    && said.counts_alone(start, self.day)?;
+                places.extend(is_chosen.then_some(start as u32));
+                continue;
+            }
+            statements.clear();
+            for row in start..end {
+                statements.push(said.statement(row)?);
+            }
+            let vintages = Vintages::of(&statements);
             match self.view {
                 View::Current | View::Latest => {
-                    places.extend(
-                        vintages
-                            .choose(self.day)
-                            .map(|place| (start + place) as u32),
-                    );
+                    let chosen = vintages.choose(self.day);
+                    places.extend(chosen.map(|place| (start + place) as u32));
                 }
                 View::Conflicts => {
                     let held = vintages.conflicts(self.day).into_iter();
                     places.extend(held.map(|place| (start + place) as u32));
                 }
                 View::Revisions => {
-                    changes.extend(vintages.revisions(self.day).into_iter().map(|change| {
-                        Revision {
-                            from: start + change.from,
-                            to: start + change.to,
-                            ..change
-                        }
-                    }))
+                    let found = vintages.revisions(self.day).into_iter();
+                    changes.extend(found.map(|change| Revision {
+                        from: start + change.from,
+                        to: start + change.to,
+                        ..change
+                    }));
                 }
             }
         }
@@ -366,6 +377,11 @@ impl Reading {
 
 /// The rows in these places.
 fn taken(schema: &SchemaRef, rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
+    if places.len() == rows.num_rows() {
+        // All of them, for no row is chosen twice.
+        let columns = rows.columns().to_vec();
+        return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
+    }
     let places = UInt32Array::from(places);
     let columns = rows
         .columns()
@@ -403,29 +419,53 @@ impl<'a> Groups<'a> {
     }
 }
 
-fn statements<'a>(rows: &'a RecordBatch, ranks: &Ranks) -> Result<Vec<Statement<'a>>> {
-    let status = column(rows, "status")?.as_string::<i32>();
-    let published = column(rows, "published_on")?.as_primitive::<Date32Type>();
-    let source = column(rows, "source_id")?.as_string::<i32>();
-    let number = column(rows, "statement")?.as_primitive::<Int64Type>();
-    let value = column(rows, "value")?.as_primitive::<Float64Type>();
-    let statement = |row: usize| {
-        let word = status.value(row);
-        let status = Status::of(word).ok_or_else(|| {
+/// What the rows say, as the choice among them reads it.
+struct Said<'a> {
+    status: &'a StringArray,
+    published: &'a Date32Array,
+    source: &'a StringArray,
+    number: &'a Int64Array,
+    value: &'a Float64Array,
+    ranks: &'a Ranks,
+}
+
+impl<'a> Said<'a> {
+    fn of(rows: &'a RecordBatch, ranks: &'a Ranks) -> Result<Self> {
+        Ok(Self {
+            status: column(rows, "status")?.as_string(),
+            published: column(rows, "published_on")?.as_primitive(),
+            source: column(rows, "source_id")?.as_string(),
+            number: column(rows, "statement")?.as_primitive(),
+            value: column(rows, "value")?.as_primitive(),
+            ranks,
+        })
+    }
+
+    fn status(&self, row: usize) -> Result<Status> {
+        let word = self.status.value(row);
+        Status::of(word).ok_or_else(|| {
             let error = Error::Corrupt(format!("a row has the unknown status '{word}'"));
             DataFusionError::External(error.into())
-        })?;
-        let source = source.value(row);
-        Ok(Statement {
-            status,
-            published_on: Day::from_epoch(published.value(row)),
-            source,
-            rank: ranks.get(source).copied().unwrap_or(i64::MAX),
-            number: number.value(row),
-            value: value.is_valid(row).then(|| value.value(row)),
         })
-    };
-    (0..rows.num_rows()).map(statement).collect()
+    }
+
+    /// Whether a row counts on a day that has its period to itself.
+    fn counts_alone(&self, row: usize, day: Day) -> Result<bool> {
+        let is_public = self.published.value(row) <= day.days_from_epoch();
+        Ok(!self.status(row)?.is_set_aside() && is_public)
+    }
+
+    fn statement(&self, row: usize) -> Result<Statement<'a>> {
+        let source = self.source.value(row);
+        Ok(Statement {
+            status: self.status(row)?,
+            published_on: Day::from_epoch(self.published.value(row)),
+            source,
+            rank: self.ranks.get(source).copied().unwrap_or(i64::MAX),
+            number: self.number.value(row),
+            value: self.value.is_valid(row).then(|| self.value.value(row)),
+        })
+    }
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub(object):
-    """Describes the tables and functions.
+    """Describes the tables, views and functions; makes and drops tables and views.
     """
 
     def __init__(self, channel):
@@ -45,6 +45,26 @@ class CatalogServiceStub(object):
                 request_serializer=didymium_dot_v1_dot_catalog__pb2.GetTableRequest.SerializeToString,
                 response_deserializer=didymium_dot_v1_dot_catalog__pb2.Table.FromString,
                 _registered_method=True)
+        self.CreateTable = channel.unary_unary(
+                '/didymium.v1.CatalogService/CreateTable',
+                request_serializer=didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+                _registered_method=True)
+        self.DropTable = channel.unary_unary(
+                '/didymium.v1.CatalogService/DropTable',
+                request_serializer=didymium_dot_v1_dot_catalog__pb2.DropTableRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_catalog__pb2.DropTableResponse.FromString,
+                _registered_method=True)
+        self.CreateView = channel.unary_unary(
+                '/didymium.v1.CatalogService/CreateView',
+                request_serializer=didymium_dot_v1_dot_catalog__pb2.CreateViewRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+                _registered_method=True)
+        self.DropView = channel.unary_unary(
+                '/didymium.v1.CatalogService/DropView',
+                request_serializer=didymium_dot_v1_dot_catalog__pb2.DropViewRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_catalog__pb2.DropViewResponse.FromString,
+                _registered_method=True)
         self.ListFunctions = channel.unary_unary(
                 '/didymium.v1.CatalogService/ListFunctions',
                 request_serializer=didymium_dot_v1_dot_catalog__pb2.ListFunctionsRequest.SerializeToString,
@@ -53,19 +73,52 @@ class CatalogServiceStub(object):
 
 
 class CatalogServiceServicer(object):
-    """Describes the tables and functions.
+    """Describes the tables, views and functions; makes and drops tables and views.
     """
 
     def ListTables(self, request, context):
-        """Every table, without its columns, in the order of their names.
+        """Every table and view, without its columns, in the order of their names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTable(self, request, context):
-        """One table with its columns and measures. NOT_FOUND, with the nearest names,
-        for one that is not there.
+        """One table or view with its columns and measures. NOT_FOUND, with the nearest
+        names, for one that is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTable(self, request, context):
+        """Makes an empty table. INVALID_ARGUMENT for a declaration that can't be meant,
+        ALREADY_EXISTS where a table or view has the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropTable(self, request, context):
+        """Deletes a table with all its history. NOT_FOUND for one that is not there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateView(self, request, context):
+        """Gives a query a name, under which it is asked like a table. The query is
+        checked by planning it: what its own run would say is what this says.
+        ALREADY_EXISTS where a table or relation has the name, or a view and replace
+        is not set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropView(self, request, context):
+        """Deletes a view; the tables that it reads stay as they are. NOT_FOUND for one
+        that is not there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +144,26 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=didymium_dot_v1_dot_catalog__pb2.GetTableRequest.FromString,
                     response_serializer=didymium_dot_v1_dot_catalog__pb2.Table.SerializeToString,
             ),
+            'CreateTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTable,
+                    request_deserializer=didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_catalog__pb2.Table.SerializeToString,
+            ),
+            'DropTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropTable,
+                    request_deserializer=didymium_dot_v1_dot_catalog__pb2.DropTableRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_catalog__pb2.DropTableResponse.SerializeToString,
+            ),
+            'CreateView': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateView,
+                    request_deserializer=didymium_dot_v1_dot_catalog__pb2.CreateViewRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_catalog__pb2.Table.SerializeToString,
+            ),
+            'DropView': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropView,
+                    request_deserializer=didymium_dot_v1_dot_catalog__pb2.DropViewRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_catalog__pb2.DropViewResponse.SerializeToString,
+            ),
             'ListFunctions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFunctions,
                     request_deserializer=didymium_dot_v1_dot_catalog__pb2.ListFunctionsRequest.FromString,
@@ -105,7 +178,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService(object):
-    """Describes the tables and functions.
+    """Describes the tables, views and functions; makes and drops tables and views.
     """
 
     @staticmethod
@@ -152,6 +225,114 @@ class CatalogService(object):
             '/didymium.v1.CatalogService/GetTable',
             didymium_dot_v1_dot_catalog__pb2.GetTableRequest.SerializeToString,
             didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.CatalogService/CreateTable',
+            didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.SerializeToString,
+            didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.CatalogService/DropTable',
+            didymium_dot_v1_dot_catalog__pb2.DropTableRequest.SerializeToString,
+            didymium_dot_v1_dot_catalog__pb2.DropTableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.CatalogService/CreateView',
+            didymium_dot_v1_dot_catalog__pb2.CreateViewRequest.SerializeToString,
+            didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.CatalogService/DropView',
+            didymium_dot_v1_dot_catalog__pb2.DropViewRequest.SerializeToString,
+            didymium_dot_v1_dot_catalog__pb2.DropViewResponse.FromString,
             options,
             channel_credentials,
             insecure,

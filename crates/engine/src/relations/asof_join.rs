@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{FunctionArg, TableAlias, TableFactor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::Arguments;
+use super::{Arguments, name_in_sql};
 use crate::{Error, Result};
 
 const PARAMETERS: [&str; 7] = [
@@ -26,13 +26,16 @@ pub(super) fn join(args: &[FunctionArg], alias: Option<&TableAlias>) -> Result<T
         ));
     }
     let args = Arguments::of("asof_join", &PARAMETERS, args)?;
-    let (left, right) = (name(&args.text("left")?), name(&args.text("right")?));
+    let (left, right) = (
+        name_in_sql(&args.text("left")?),
+        name_in_sql(&args.text("right")?),
+    );
     if left == right {
         return Err(Error::invalid(
             "asof_join: to join a table with itself, write a ASOF JOIN b with aliases",
         ));
     }
-    let column = |table: &str, column: &str| format!("{table}.{}", name(column));
+    let column = |table: &str, column: &str| format!("{table}.{}", name_in_sql(column));
     let left_time = column(&left, &args.text("left_time")?);
     let right_time = column(&right, &args.text("right_time")?);
     let tolerance = match args.get("tolerance") {
@@ -61,9 +64,4 @@ pub(super) fn join(args: &[FunctionArg], alias: Option<&TableAlias>) -> Result<T
         .try_with_sql(&sql)
         .and_then(|mut parser| parser.parse_table_factor())
         .map_err(invalid)
-}
-
-/// A name as an identifier, whatever it holds.
-fn name(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
 }

@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// [`Error::Faulty`] where the files can't be read, [`Error::Invalid`] where no columns tell the rows
 /// apart.
-pub fn infer(name: &str, inputs: &[Input], options: &LoadOptions) -> Result<Declaration> {
+pub(super) fn infer(name: &str, inputs: &[Input], options: &LoadOptions) -> Result<Declaration> {
     let mut faults = Faults::default();
     let mut files = Vec::new();
     for input in inputs {
