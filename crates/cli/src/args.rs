@@ -53,6 +53,14 @@ pub(crate) enum TableCommand {
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Give a table a wider declaration: nullable columns, measures, allowed values
+    Alter {
+        /// The whole declaration, with what is new
+        #[arg(value_name = "FILE.toml")]
+        file: PathBuf,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
     /// Delete a table with all its history
     Drop {
         /// The table
@@ -124,11 +132,14 @@ pub(crate) enum StoreCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Delete files that killed loads left behind
+    /// Delete files that killed loads left behind, and old history if asked to
     Clean {
         /// Only those that are older
         #[arg(long, value_name = "TIME", default_value = "1day", value_parser = humantime::parse_duration)]
         grace: Duration,
+        /// Delete the files of versions that were replaced longer ago; none of their rows' vintages is lost
+        #[arg(long, value_name = "TIME", value_parser = history)]
+        history_retention: Option<Duration>,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -236,6 +247,22 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: String,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) upkeep: UpkeepArgs,
+}
+
+/// How the server looks after its store.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct UpkeepArgs {
+    /// How often it compacts tables and cleans up; 0s leaves both to `didymium store`
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) upkeep_interval: Duration,
+    /// Compact a table that has so many more files than its size needs
+    #[arg(long, value_name = "FILES", default_value_t = 32)]
+    pub(crate) compact_files: u64,
+    /// Delete the files of versions that were replaced longer ago [default: never]
+    #[arg(long, value_name = "TIME", value_parser = history)]
+    pub(crate) history_retention: Option<Duration>,
 }
 
 /// What queries may use.
@@ -285,6 +312,18 @@ pub(crate) struct SqlArgs {
     /// The longest that the query may take
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// A running query may need what was just replaced.
+fn history(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_secs(3600);
+    match humantime::parse_duration(text) {
+        Ok(time) if time < LEAST => {
+            Err("at least 1h: running queries read what was just replaced".to_owned())
+        }
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn day(text: &str) -> Result<Day, String> {

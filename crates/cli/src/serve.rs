@@ -1,16 +1,21 @@
 //! `didymium serve`: a store over gRPC.
 
+use std::convert::Infallible;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use didymium_engine::{Engine, Limits};
 use didymium_server::Server;
-use didymium_store::Store;
+use didymium_store::{Store, Upkeep};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{LimitArgs, ServeArgs};
+use crate::args::{LimitArgs, ServeArgs, UpkeepArgs};
 use crate::failure::Failure;
+
+/// How old a file must be that no commit names before it is deleted: no load takes so long.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether this process is a server, which handles Ctrl-C itself.
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -24,7 +29,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     RUNNING.store(true, Ordering::Relaxed);
     refuse_open_address(&args.listen)?;
     let store = Arc::new(Store::open(args.store.clone()).await?);
-    let engine = Arc::new(Engine::new(store, limits(&args.limits), crate::now_ms)?);
+    let engine = Engine::new(Arc::clone(&store), limits(&args.limits), crate::now_ms)?;
+    let engine = Arc::new(engine);
     let server = Server::bind(&args.listen, engine)
         .await
         .map_err(listen_failure)?;
@@ -40,7 +46,29 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     {
         println!("listening on grpc://{address}");
     }
-    server.run(shutdown).await.map_err(listen_failure)
+    // A round that is broken off is one that a kill breaks off: it happened, or it did not.
+    tokio::select! {
+        served = server.run(shutdown) => served.map_err(listen_failure),
+        never = look_after(&store, &args.upkeep) => match never {},
+    }
+}
+
+/// Rounds of upkeep, for as long as it is polled.
+async fn look_after(store: &Store, args: &UpkeepArgs) -> Infallible {
+    let upkeep = Upkeep {
+        loose_files: args.compact_files,
+        grace: GRACE,
+        history: args.history_retention,
+    };
+    loop {
+        match args.upkeep_interval {
+            Duration::ZERO => std::future::pending().await,
+            interval => tokio::time::sleep(interval).await,
+        }
+        if let Err(error) = store.look_after(&upkeep, crate::now_ms()).await {
+            tracing::warn!(%error, "upkeep");
+        }
+    }
 }
 
 /// There is no authentication yet, so only this machine may connect.

@@ -1,7 +1,9 @@
 //! `didymium store`: looking after a store.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
-use didymium_store::{Backup, Problem, Purge, Store};
+use didymium_store::{Backup, Forgotten, Problem, Purge, Store};
 
 use crate::args::StoreCommand;
 use crate::failure::Failure;
@@ -15,12 +17,18 @@ pub(crate) async fn run(command: StoreCommand) -> Result<(), Failure> {
             compact(&Store::open(store.store).await?, tables).await
         }
         StoreCommand::Verify { store } => verify(&Store::open(store.store).await?).await,
-        StoreCommand::Clean { grace, store } => {
-            let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        StoreCommand::Clean {
+            grace,
+            history_retention,
+            store,
+        } => {
             let store = Store::open(store.store).await?;
-            let deleted = store.clean(now_ms(), grace_ms).await?;
+            let deleted = store.clean(now_ms(), millis(grace)).await?;
             eprintln!("{deleted} files deleted that no commit names");
-            Ok(())
+            match history_retention {
+                Some(time) => forget(&store, now_ms().saturating_sub(millis(time))).await,
+                None => Ok(()),
+            }
         }
         StoreCommand::Purge {
             table,
@@ -58,6 +66,24 @@ fn told(backup: &Backup) -> String {
         backup.files,
         ByteSize(backup.bytes)
     )
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+async fn forget(store: &Store, before_ms: i64) -> Result<(), Failure> {
+    for name in store.table_names().await? {
+        let table = store.table(&name).await?;
+        let Forgotten { oldest, files } =
+            table.forget_before(before_ms, &author(), now_ms()).await?;
+        if files > 0 {
+            eprintln!(
+                "{name}: {files} files of old versions deleted; the oldest that can be read is {oldest}"
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn compact(store: &Store, tables: Vec<String>) -> Result<(), Failure> {

@@ -1,15 +1,16 @@
 //! `didymium table`: tables of one's own.
 
 use didymium_api::v1::catalog_service_client::CatalogServiceClient;
-use didymium_api::v1::{CreateTableRequest, DropTableRequest, GetTableRequest};
+use didymium_api::v1::{AlterTableRequest, CreateTableRequest, DropTableRequest, GetTableRequest};
 use didymium_store::Declaration;
 
 use crate::args::TableCommand;
 use crate::failure::{Failure, read_text};
+use crate::load::author;
 use crate::now_ms;
 use crate::target::Target;
 
-/// Makes, drops or shows a table.
+/// Makes, alters, drops or shows a table.
 pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
     match command {
         TableCommand::Create { file, target } => {
@@ -27,6 +28,27 @@ pub(crate) async fn run(command: TableCommand) -> Result<(), Failure> {
                 }
             }
             eprintln!("{}: made", declaration.name);
+        }
+        TableCommand::Alter { file, target } => {
+            let text = read_text(&file)?;
+            let declaration = Declaration::parse(&text)?;
+            match Target::of(&target).await? {
+                Target::Store(store) => {
+                    let author = author();
+                    let altered = store.alter_table(&declaration, &author, now_ms());
+                    altered.await?;
+                }
+                Target::Server(channel) => {
+                    let request = AlterTableRequest {
+                        declaration: text,
+                        author: author(),
+                    };
+                    CatalogServiceClient::new(channel)
+                        .alter_table(request)
+                        .await?;
+                }
+            }
+            eprintln!("{}: altered", declaration.name);
         }
         TableCommand::Drop { table, target, .. } => {
             match Target::of(&target).await? {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use didymium_api::v1::catalog_service_server::CatalogService;
 use didymium_api::v1::{
-    CreateTableRequest, CreateViewRequest, DropTableRequest, DropTableResponse, DropViewRequest,
-    DropViewResponse, Function, FunctionArgument, GetTableRequest, ListFunctionsRequest,
-    ListFunctionsResponse, ListTablesRequest, ListTablesResponse, Measure, Table, TableColumn,
+    AlterTableRequest, CreateTableRequest, CreateViewRequest, DropTableRequest, DropTableResponse,
+    DropViewRequest, DropViewResponse, Function, FunctionArgument, GetTableRequest,
+    ListFunctionsRequest, ListFunctionsResponse, ListTablesRequest, ListTablesResponse, Measure,
+    Table, TableColumn,
 };
 use didymium_engine::{DescribedView, Engine, Error, functions};
 use didymium_store::{ColumnDeclaration, Declaration, Snapshot, TableKind, ViewDefinition};
@@ -77,6 +78,20 @@ impl CatalogService for Catalog {
         let snapshot = made.map_err(failed)?.snapshot().await.map_err(failed)?;
         tracing::info!(table = declaration.name, "table made");
         table(&snapshot).map(Response::new)
+    }
+
+    async fn alter_table(
+        &self,
+        request: Request<AlterTableRequest>,
+    ) -> Result<Response<Table>, Status> {
+        let request = request.into_inner();
+        let declaration = Declaration::parse(&request.declaration).map_err(failed)?;
+        let (store, now_ms) = (self.engine.store(), self.engine.now_ms());
+        let altered = store.alter_table(&declaration, &request.author, now_ms);
+        let version = altered.await.map_err(failed)?;
+        tracing::info!(table = declaration.name, version, "table altered");
+        let name = declaration.name;
+        self.get_table(Request::new(GetTableRequest { name })).await
     }
 
     async fn drop_table(

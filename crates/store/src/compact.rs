@@ -83,6 +83,15 @@ impl Table {
         })
     }
 
+    /// How many more files the table has than its size needs. A large one may have some more: each
+    /// compaction writes much of it anew.
+    pub(crate) async fn loose_files(&self) -> Result<u64> {
+        let snapshot = self.snapshot().await?;
+        let needed = snapshot.bytes().div_ceil(FILE_BYTES as u64).max(1);
+        let loose = snapshot.files.len() as u64;
+        Ok(loose.saturating_sub(4 * needed))
+    }
+
     /// Writes the files' rows anew, in order, and never parts a series.
     async fn merge(
         self: &Arc<Self>,

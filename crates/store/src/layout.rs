@@ -1,9 +1,11 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::SortOptions;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::{Declaration, Error, Result};
@@ -12,7 +14,7 @@ use crate::{Declaration, Error, Result};
 /// NULL last.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    columns: Vec<String>,
+    schema: SchemaRef,
     converter: RowConverter,
 }
 
@@ -32,25 +34,28 @@ impl Layout {
     /// Of some of the table's columns.
     pub(crate) fn over(declaration: &Declaration, columns: Vec<String>) -> Result<Self> {
         let schema = declaration.schema();
-        let fields = columns.iter().map(|name| {
-            let field = schema.field_with_name(name).map_err(internal)?;
-            Ok(SortField::new_with_options(
-                field.data_type().clone(),
-                ORDER,
-            ))
-        });
-        let converter = RowConverter::new(fields.collect::<Result<_>>()?).map_err(internal)?;
-        Ok(Self { columns, converter })
+        let fields = columns
+            .iter()
+            .map(|name| schema.field_with_name(name).cloned());
+        let fields = fields.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+        let schema = Arc::new(Schema::new(fields));
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| SortField::new_with_options(field.data_type().clone(), ORDER));
+        let converter = RowConverter::new(fields.collect()).map_err(internal)?;
+        Ok(Self { schema, converter })
     }
 
-    /// The columns' names.
-    pub(crate) fn columns(&self) -> Vec<&str> {
-        self.columns.iter().map(String::as_str).collect()
+    /// The columns.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// The columns of each row, in a form that compares as the order does.
     pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns = self.columns.iter().map(|name| {
+        let columns = self.schema.fields().iter().map(|field| {
+            let name = field.name();
             let column = batch.column_by_name(name).cloned();
             column.ok_or_else(|| Error::Internal(format!("no column {name}")))
         });

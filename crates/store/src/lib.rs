@@ -7,6 +7,7 @@
 //!
 //! No SQL here, and nothing that prints.
 
+mod alter;
 mod backup;
 mod clean;
 mod commit;
@@ -21,12 +22,14 @@ mod load;
 mod local;
 mod location;
 mod purge;
+mod retention;
 mod scan;
 mod series_table;
 mod snapshot;
 mod standard_columns;
 mod store;
 mod table;
+mod upkeep;
 mod verify;
 mod view;
 mod vintages;
@@ -43,11 +46,13 @@ pub use load::{
 };
 pub use location::Location;
 pub use purge::{Purge, Purged};
+pub use retention::Forgotten;
 pub use scan::SnapshotTable;
 pub use series_table::SeriesTable;
 pub use snapshot::{FileSummary, Snapshot};
 pub use store::{OBJECT_STORE_URL, Store};
 pub use table::Table;
+pub use upkeep::Upkeep;
 pub use verify::{Finding, Problem, Verified};
 pub use view::ViewDefinition;
 pub use vintages::View;

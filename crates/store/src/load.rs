@@ -216,6 +216,10 @@ impl Table {
             if let Some(landed) = self.landed(&delta, load).await? {
                 return Ok(landed);
             }
+            if snapshot.declaration() != Some(declaration) {
+                // The rows were held to another declaration.
+                return Err(self.lost(snapshot.version(), attempt + 1));
+            }
             let verdict = self.compare(declaration, prepared, &snapshot).await?;
             if !verdict.contradicted.is_empty() && load.commit.reason.is_none() {
                 return Err(Error::Faulty(verdict.faults(declaration, prepared)));

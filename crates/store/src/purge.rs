@@ -1,9 +1,11 @@
 //! Removal for legal reasons: the rows of one source or one load, out of every version.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::{DataType, Field, Schema};
 use deltalake_core::kernel::Action;
 use deltalake_core::kernel::transaction::TableReference;
 use deltalake_core::protocol::DeltaOperation;
@@ -147,9 +149,11 @@ impl Table {
             let Some(bytes) = self.get_if_there(&path).await? else {
                 continue;
             };
-            let columns = read_columns(bytes, &[purge.column()]);
-            // A file without the column, of before it was added, holds none.
-            let Ok(batches) = columns else { continue };
+            let wanted = Field::new(purge.column(), DataType::Utf8, true);
+            let wanted = Arc::new(Schema::new(vec![wanted]));
+            let batches = read_columns(bytes, &wanted).map_err(|error| {
+                Error::Corrupt(format!("table {}: {path}: {error}", self.name()))
+            })?;
             if batches
                 .iter()
                 .any(|batch| matches(batch, purge).true_count() > 0)
@@ -173,7 +177,7 @@ impl Table {
     }
 
     /// The first and last version before `newest` that some of the files were part of.
-    async fn versions_that_need(
+    pub(crate) async fn versions_that_need(
         &self,
         files: &BTreeSet<String>,
         newest: u64,

@@ -1,16 +1,16 @@
 //! One table of the store: its newest version, and its files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::TableReference as _;
 use deltalake_core::kernel::{
-    Action, EagerSnapshot, MetadataExt as _, Protocol, StructType, new_metadata,
+    Action, EagerSnapshot, MetadataExt as _, Protocol, StructField, StructType, new_metadata,
 };
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -154,9 +154,9 @@ impl Table {
                 .any(|file| purged.contains(&file.path))
             {
                 return Err(Error::Precondition(format!(
-                    "table {}: version {version} can't be read any more: rows of it were purged; the newest version is {}",
+                    "table {}: version {version} can't be read any more: a purge or the end of its history took files of it away; the oldest version that can is {}",
                     self.name,
-                    newest.version()
+                    self.oldest_whole(newest.version()).await?
                 )));
             }
             return Ok(Arc::new(snapshot));
@@ -165,6 +165,17 @@ impl Table {
             "table {} did not exist yet at that time",
             self.name
         )))
+    }
+
+    /// The oldest version that needs no file that was taken away.
+    async fn oldest_whole(&self, newest: u64) -> Result<u64> {
+        let mut gone = BTreeSet::new();
+        for version in 0..=newest {
+            let entry = self.entry(version).await?;
+            gone.extend(commit::purged(entry.as_deref().unwrap_or_default()));
+        }
+        let needing = self.versions_that_need(&gone, newest).await?;
+        Ok(needing.map_or(0, |(_, last)| last + 1))
     }
 
     /// The ranks of the sources in a snapshot of this table, whose rows are sources.
@@ -182,20 +193,22 @@ impl Table {
         {
             return Ok(ranks);
         }
+        let unranked = || Error::Precondition(format!("table {} ranks no sources", self.name));
+        if snapshot.schema.index_of(column).is_err() {
+            return Err(unranked());
+        }
+        let wanted = Arc::new(Schema::new(vec![
+            Field::new("source_id", DataType::Utf8, true),
+            Field::new(column, DataType::Int64, true),
+        ]));
         let mut ranks = HashMap::new();
         for file in &snapshot.files {
-            let batches = load::read_columns(self.get(file).await?, &["source_id", column]);
-            let batches = batches.map_err(|error| {
-                Error::Precondition(format!("table {} ranks no sources: {error}", self.name))
-            })?;
+            let batches = self.columns_of(file, &wanted).await?;
             for batch in &batches {
                 let sources = batch.column(0).as_string_opt::<i32>();
                 let values = batch.column(1).as_primitive_opt::<Int64Type>();
                 let (Some(sources), Some(values)) = (sources, values) else {
-                    return Err(Error::Precondition(format!(
-                        "table {} ranks no sources",
-                        self.name
-                    )));
+                    return Err(unranked());
                 };
                 let pairs = sources.iter().zip(values);
                 ranks.extend(pairs.filter_map(|(source, rank)| Some((source?.to_owned(), rank?))));
@@ -262,13 +275,13 @@ impl Table {
         })
     }
 
-    /// Some columns of a data file, in the order asked for.
+    /// Some columns of a data file in their declared types, in the order asked for.
     pub(crate) async fn columns_of(
         &self,
         file: &DataFile,
-        names: &[&str],
+        wanted: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
-        load::read_columns(self.get(file).await?, names)
+        load::read_columns(self.get(file).await?, wanted)
             .map_err(|error| Error::Corrupt(format!("table {}: {}: {error}", self.name, file.path)))
     }
 
@@ -278,10 +291,9 @@ impl Table {
         file: &DataFile,
         declaration: &Declaration,
     ) -> Result<RecordBatch> {
-        let columns = declaration.all_columns();
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let batches = self.columns_of(file, &names).await?;
-        concat_batches(&declaration.schema(), &batches).map_err(internal)
+        let schema = declaration.schema();
+        let batches = self.columns_of(file, &schema).await?;
+        concat_batches(&schema, &batches).map_err(internal)
     }
 
     /// The log's entry of a version.
@@ -358,17 +370,30 @@ pub(crate) fn is_named_after(path: &str, bytes: &[u8]) -> Option<bool> {
     is_checksum.then(|| checksum(bytes) == expected)
 }
 
+/// A table's schema as the log writes it.
+pub(crate) fn kernel_schema(declaration: &Declaration) -> Result<StructType> {
+    let schema = declaration.schema();
+    let schema = schema.as_ref().try_into_kernel();
+    schema.map_err(|error| Error::Internal(format!("table {}: {error}", declaration.name)))
+}
+
+/// Some fields of that schema.
+pub(crate) fn kernel_fields(
+    declaration: &Declaration,
+    names: &[String],
+) -> Result<Vec<StructField>> {
+    let schema = kernel_schema(declaration)?;
+    let fields = names.iter().filter_map(|name| schema.field(name).cloned());
+    Ok(fields.collect())
+}
+
 /// The log's first lines of a new table.
 pub(crate) fn create_actions(
     declaration: &Declaration,
     log: &LogStoreRef,
 ) -> Result<(Vec<Action>, DeltaOperation)> {
     let internal = |error: String| Error::Internal(format!("table {}: {error}", declaration.name));
-    let schema: StructType = declaration
-        .schema()
-        .as_ref()
-        .try_into_kernel()
-        .map_err(|error| internal(format!("{error}")))?;
+    let schema = kernel_schema(declaration)?;
     let json = serde_json::to_string(declaration).map_err(|error| internal(error.to_string()))?;
     let properties = [
         (DECLARATION_PROPERTY, json.as_str()),

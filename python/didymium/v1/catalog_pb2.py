@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64idymium/v1/catalog.proto\x12\x0b\x64idymium.v1\"\x13\n\x11ListTablesRequest\"8\n\x12ListTablesResponse\x12\"\n\x06tables\x18\x01 \x03(\x0b\x32\x12.didymium.v1.Table\"\x1f\n\x0fGetTableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\")\n\x12\x43reateTableRequest\x12\x13\n\x0b\x64\x65\x63laration\x18\x01 \x01(\t\" \n\x10\x44ropTableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44ropTableResponse\"d\n\x11\x43reateViewRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03sql\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\"\x1f\n\x0f\x44ropViewRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x12\n\x10\x44ropViewResponse\"\xf8\x01\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x14\n\x07version\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x11\n\x04rows\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x0b\n\x03key\x18\x06 \x03(\t\x12)\n\x07\x63olumns\x18\x07 \x03(\x0b\x32\x18.didymium.v1.TableColumn\x12&\n\x08measures\x18\x08 \x03(\x0b\x32\x14.didymium.v1.Measure\x12\x13\n\x0b\x64\x65\x63laration\x18\t \x01(\t\x12\x0b\n\x03sql\x18\n \x01(\tB\n\n\x08_versionB\x07\n\x05_rows\"`\n\x0bTableColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06values\x18\x05 \x03(\t\"L\n\x07Measure\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\x16\n\x14ListFunctionsRequest\"A\n\x15ListFunctionsResponse\x12(\n\tfunctions\x18\x01 \x03(\x0b\x32\x15.didymium.v1.Function\"\x8e\x01\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06syntax\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\targuments\x18\x05 \x03(\x0b\x32\x1d.didymium.v1.FunctionArgument\x12\x0f\n\x07\x65xample\x18\x06 \x01(\t\"5\n\x10\x46unctionArgument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t2\x90\x04\n\x0e\x43\x61talogService\x12M\n\nListTables\x12\x1e.didymium.v1.ListTablesRequest\x1a\x1f.didymium.v1.ListTablesResponse\x12<\n\x08GetTable\x12\x1c.didymium.v1.GetTableRequest\x1a\x12.didymium.v1.Table\x12\x42\n\x0b\x43reateTable\x12\x1f.didymium.v1.CreateTableRequest\x1a\x12.didymium.v1.Table\x12J\n\tDropTable\x12\x1d.didymium.v1.DropTableRequest\x1a\x1e.didymium.v1.DropTableResponse\x12@\n\nCreateView\x12\x1e.didymium.v1.CreateViewRequest\x1a\x12.didymium.v1.Table\x12G\n\x08\x44ropView\x12\x1c.didymium.v1.DropViewRequest\x1a\x1d.didymium.v1.DropViewResponse\x12V\n\rListFunctions\x12!.didymium.v1.ListFunctionsRequest\x1a\".didymium.v1.ListFunctionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64idymium/v1/catalog.proto\x12\x0b\x64idymium.v1\"\x13\n\x11ListTablesRequest\"8\n\x12ListTablesResponse\x12\"\n\x06tables\x18\x01 \x03(\x0b\x32\x12.didymium.v1.Table\"\x1f\n\x0fGetTableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\")\n\x12\x43reateTableRequest\x12\x13\n\x0b\x64\x65\x63laration\x18\x01 \x01(\t\"8\n\x11\x41lterTableRequest\x12\x13\n\x0b\x64\x65\x63laration\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\" \n\x10\x44ropTableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44ropTableResponse\"d\n\x11\x43reateViewRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03sql\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07replace\x18\x04 \x01(\x08\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\"\x1f\n\x0f\x44ropViewRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x12\n\x10\x44ropViewResponse\"\xf8\x01\n\x05Table\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x14\n\x07version\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x11\n\x04rows\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x0b\n\x03key\x18\x06 \x03(\t\x12)\n\x07\x63olumns\x18\x07 \x03(\x0b\x32\x18.didymium.v1.TableColumn\x12&\n\x08measures\x18\x08 \x03(\x0b\x32\x14.didymium.v1.Measure\x12\x13\n\x0b\x64\x65\x63laration\x18\t \x01(\t\x12\x0b\n\x03sql\x18\n \x01(\tB\n\n\x08_versionB\x07\n\x05_rows\"`\n\x0bTableColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06values\x18\x05 \x03(\t\"L\n\x07Measure\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\x16\n\x14ListFunctionsRequest\"A\n\x15ListFunctionsResponse\x12(\n\tfunctions\x18\x01 \x03(\x0b\x32\x15.didymium.v1.Function\"\x8e\x01\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06syntax\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x30\n\targuments\x18\x05 \x03(\x0b\x32\x1d.didymium.v1.FunctionArgument\x12\x0f\n\x07\x65xample\x18\x06 \x01(\t\"5\n\x10\x46unctionArgument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t2\xd2\x04\n\x0e\x43\x61talogService\x12M\n\nListTables\x12\x1e.didymium.v1.ListTablesRequest\x1a\x1f.didymium.v1.ListTablesResponse\x12<\n\x08GetTable\x12\x1c.didymium.v1.GetTableRequest\x1a\x12.didymium.v1.Table\x12\x42\n\x0b\x43reateTable\x12\x1f.didymium.v1.CreateTableRequest\x1a\x12.didymium.v1.Table\x12@\n\nAlterTable\x12\x1e.didymium.v1.AlterTableRequest\x1a\x12.didymium.v1.Table\x12J\n\tDropTable\x12\x1d.didymium.v1.DropTableRequest\x1a\x1e.didymium.v1.DropTableResponse\x12@\n\nCreateView\x12\x1e.didymium.v1.CreateViewRequest\x1a\x12.didymium.v1.Table\x12G\n\x08\x44ropView\x12\x1c.didymium.v1.DropViewRequest\x1a\x1d.didymium.v1.DropViewResponse\x12V\n\rListFunctions\x12!.didymium.v1.ListFunctionsRequest\x1a\".didymium.v1.ListFunctionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,30 +39,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTABLEREQUEST']._serialized_end=152
   _globals['_CREATETABLEREQUEST']._serialized_start=154
   _globals['_CREATETABLEREQUEST']._serialized_end=195
-  _globals['_DROPTABLEREQUEST']._serialized_start=197
-  _globals['_DROPTABLEREQUEST']._serialized_end=229
-  _globals['_DROPTABLERESPONSE']._serialized_start=231
-  _globals['_DROPTABLERESPONSE']._serialized_end=250
-  _globals['_CREATEVIEWREQUEST']._serialized_start=252
-  _globals['_CREATEVIEWREQUEST']._serialized_end=352
-  _globals['_DROPVIEWREQUEST']._serialized_start=354
-  _globals['_DROPVIEWREQUEST']._serialized_end=385
-  _globals['_DROPVIEWRESPONSE']._serialized_start=387
-  _globals['_DROPVIEWRESPONSE']._serialized_end=405
-  _globals['_TABLE']._serialized_start=408
-  _globals['_TABLE']._serialized_end=656
-  _globals['_TABLECOLUMN']._serialized_start=658
-  _globals['_TABLECOLUMN']._serialized_end=754
-  _globals['_MEASURE']._serialized_start=756
-  _globals['_MEASURE']._serialized_end=832
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=834
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=856
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=858
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=923
-  _globals['_FUNCTION']._serialized_start=926
-  _globals['_FUNCTION']._serialized_end=1068
-  _globals['_FUNCTIONARGUMENT']._serialized_start=1070
-  _globals['_FUNCTIONARGUMENT']._serialized_end=1123
-  _globals['_CATALOGSERVICE']._serialized_start=1126
-  _globals['_CATALOGSERVICE']._serialized_end=1654
+  _globals['_ALTERTABLEREQUEST']._serialized_start=197
+  _globals['_ALTERTABLEREQUEST']._serialized_end=253
+  _globals['_DROPTABLEREQUEST']._serialized_start=255
+  _globals['_DROPTABLEREQUEST']._serialized_end=287
+  _globals['_DROPTABLERESPONSE']._serialized_start=289
+  _globals['_DROPTABLERESPONSE']._serialized_end=308
+  _globals['_CREATEVIEWREQUEST']._serialized_start=310
+  _globals['_CREATEVIEWREQUEST']._serialized_end=410
+  _globals['_DROPVIEWREQUEST']._serialized_start=412
+  _globals['_DROPVIEWREQUEST']._serialized_end=443
+  _globals['_DROPVIEWRESPONSE']._serialized_start=445
+  _globals['_DROPVIEWRESPONSE']._serialized_end=463
+  _globals['_TABLE']._serialized_start=466
+  _globals['_TABLE']._serialized_end=714
+  _globals['_TABLECOLUMN']._serialized_start=716
+  _globals['_TABLECOLUMN']._serialized_end=812
+  _globals['_MEASURE']._serialized_start=814
+  _globals['_MEASURE']._serialized_end=890
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=892
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=914
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=916
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=981
+  _globals['_FUNCTION']._serialized_start=984
+  _globals['_FUNCTION']._serialized_end=1126
+  _globals['_FUNCTIONARGUMENT']._serialized_start=1128
+  _globals['_FUNCTIONARGUMENT']._serialized_end=1181
+  _globals['_CATALOGSERVICE']._serialized_start=1184
+  _globals['_CATALOGSERVICE']._serialized_end=1778
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,11 @@ class CatalogServiceStub(object):
                 request_serializer=didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.SerializeToString,
                 response_deserializer=didymium_dot_v1_dot_catalog__pb2.Table.FromString,
                 _registered_method=True)
+        self.AlterTable = channel.unary_unary(
+                '/didymium.v1.CatalogService/AlterTable',
+                request_serializer=didymium_dot_v1_dot_catalog__pb2.AlterTableRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+                _registered_method=True)
         self.DropTable = channel.unary_unary(
                 '/didymium.v1.CatalogService/DropTable',
                 request_serializer=didymium_dot_v1_dot_catalog__pb2.DropTableRequest.SerializeToString,
@@ -94,6 +99,15 @@ class CatalogServiceServicer(object):
     def CreateTable(self, request, context):
         """Makes an empty table. INVALID_ARGUMENT for a declaration that can't be meant,
         ALREADY_EXISTS where a table or view has the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AlterTable(self, request, context):
+        """Gives a table a wider declaration: columns that may be NULL, measures, allowed
+        values, wider bounds, descriptions. Older rows are NULL in new columns.
+        INVALID_ARGUMENT for any other change, which it names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +161,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
             'CreateTable': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTable,
                     request_deserializer=didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_catalog__pb2.Table.SerializeToString,
+            ),
+            'AlterTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.AlterTable,
+                    request_deserializer=didymium_dot_v1_dot_catalog__pb2.AlterTableRequest.FromString,
                     response_serializer=didymium_dot_v1_dot_catalog__pb2.Table.SerializeToString,
             ),
             'DropTable': grpc.unary_unary_rpc_method_handler(
@@ -251,6 +270,33 @@ class CatalogService(object):
             target,
             '/didymium.v1.CatalogService/CreateTable',
             didymium_dot_v1_dot_catalog__pb2.CreateTableRequest.SerializeToString,
+            didymium_dot_v1_dot_catalog__pb2.Table.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AlterTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.CatalogService/AlterTable',
+            didymium_dot_v1_dot_catalog__pb2.AlterTableRequest.SerializeToString,
             didymium_dot_v1_dot_catalog__pb2.Table.FromString,
             options,
             channel_credentials,

@@ -43,6 +43,11 @@ class CatalogServiceStub:
     """Makes an empty table. INVALID_ARGUMENT for a declaration that can't be meant,
     ALREADY_EXISTS where a table or view has the name.
     """
+    AlterTable: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.AlterTableRequest, _catalog_pb2.Table]
+    """Gives a table a wider declaration: columns that may be NULL, measures, allowed
+    values, wider bounds, descriptions. Older rows are NULL in new columns.
+    INVALID_ARGUMENT for any other change, which it names.
+    """
     DropTable: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DropTableRequest, _catalog_pb2.DropTableResponse]
     """Deletes a table with all its history. NOT_FOUND for one that is not there."""
     CreateView: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.CreateViewRequest, _catalog_pb2.Table]
@@ -72,6 +77,11 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     CreateTable: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreateTableRequest, _catalog_pb2.Table]  # type: ignore[assignment]
     """Makes an empty table. INVALID_ARGUMENT for a declaration that can't be meant,
     ALREADY_EXISTS where a table or view has the name.
+    """
+    AlterTable: _aio.UnaryUnaryMultiCallable[_catalog_pb2.AlterTableRequest, _catalog_pb2.Table]  # type: ignore[assignment]
+    """Gives a table a wider declaration: columns that may be NULL, measures, allowed
+    values, wider bounds, descriptions. Older rows are NULL in new columns.
+    INVALID_ARGUMENT for any other change, which it names.
     """
     DropTable: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DropTableRequest, _catalog_pb2.DropTableResponse]  # type: ignore[assignment]
     """Deletes a table with all its history. NOT_FOUND for one that is not there."""
@@ -117,6 +127,17 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_catalog_pb2.Table, _abc.Awaitable[_catalog_pb2.Table]]:
         """Makes an empty table. INVALID_ARGUMENT for a declaration that can't be meant,
         ALREADY_EXISTS where a table or view has the name.
+        """
+
+    @_abc_1.abstractmethod
+    def AlterTable(
+        self,
+        request: _catalog_pb2.AlterTableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.Table, _abc.Awaitable[_catalog_pb2.Table]]:
+        """Gives a table a wider declaration: columns that may be NULL, measures, allowed
+        values, wider bounds, descriptions. Older rows are NULL in new columns.
+        INVALID_ARGUMENT for any other change, which it names.
         """
 
     @_abc_1.abstractmethod

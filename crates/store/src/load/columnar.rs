@@ -1,11 +1,14 @@
 //! Columns out of a Parquet or Arrow file.
 
+use std::sync::Arc;
+
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::errors::ParquetError;
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::Buffer;
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
@@ -52,7 +55,7 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
 
 fn parquet(bytes: Bytes) -> Result<RecordBatch, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let schema = std::sync::Arc::clone(builder.schema());
+    let schema = Arc::clone(builder.schema());
     let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
     Ok(concat_batches(&schema, &batches)?)
 }
@@ -91,15 +94,25 @@ fn stream_of(file: &[u8]) -> Option<&[u8]> {
     rest.get(ARROW_FILE.len()..rest.len().checked_sub(length)?)
 }
 
-/// Some columns of a file of ours, in the order asked for.
-pub(crate) fn columns(bytes: Bytes, names: &[&str]) -> Result<Vec<RecordBatch>, ParquetError> {
+/// Some columns of a data file in the table's types. One that the file lacks, because the column is newer,
+/// is NULL.
+pub(crate) fn columns(bytes: Bytes, wanted: &SchemaRef) -> Result<Vec<RecordBatch>, ParquetError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let names = wanted.fields().iter().map(|field| field.name().as_str());
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
     let reader = builder.with_projection(mask).build()?;
     let batches = reader.map(|batch| {
         let batch = batch?;
-        let places = names.iter().map(|name| batch.schema().index_of(name));
-        batch.project(&places.collect::<Result<Vec<_>, _>>()?)
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            // Another program may have written the text in another form.
+            Some(column) => cast(column, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        };
+        let columns = wanted.fields().iter().map(column);
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(wanted), columns, &options)?;
+        Ok(rows)
     });
-    Ok(batches.collect::<Result<Vec<_>, _>>()?)
+    batches.collect()
 }

@@ -102,7 +102,7 @@ impl Table {
             groups.entry(subject).or_default().new.push(row);
         }
         for file in overlapping {
-            let batches = self.columns_of(file, &forms.whole.columns()).await?;
+            let batches = self.columns_of(file, forms.whole.schema()).await?;
             let mut first = 0;
             for batch in &batches {
                 let subjects = forms.subject.keys(batch)?;
