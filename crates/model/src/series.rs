@@ -10,11 +10,13 @@ pub fn series_name<'a>(key: impl IntoIterator<Item = Option<&'a str>>) -> String
         if i > 0 {
             name.push('/');
         }
-        for character in value.unwrap_or_default().chars() {
-            match character {
-                '/' => name.push_str("%2F"),
-                '%' => name.push_str("%25"),
-                other => name.push(other),
+        for part in value.unwrap_or_default().split_inclusive(['/', '%']) {
+            match part.strip_suffix(['/', '%']) {
+                None => name.push_str(part),
+                Some(before) => {
+                    name.push_str(before);
+                    name.push_str(if part.ends_with('/') { "%2F" } else { "%25" });
+                }
             }
         }
     }

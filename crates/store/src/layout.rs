@@ -1,10 +1,11 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::SortOptions;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
@@ -54,22 +55,103 @@ impl Layout {
 
     /// The columns of each row, in a form that compares as the order does.
     pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
+        let columns = self.columns_of(batch)?;
+        self.converter.convert_columns(&columns).map_err(internal)
+    }
+
+    /// Keys that compare within this batch only, and are short: a text is its rank among the batch's own.
+    pub(crate) fn own_keys(&self, batch: &RecordBatch) -> Result<Rows> {
+        let columns =
+            self.columns_of(batch)?
+                .into_iter()
+                .map(|column| match column.as_string_opt::<i32>() {
+                    Some(texts) => Arc::new(ranks(texts)) as ArrayRef,
+                    None => column,
+                });
+        let columns: Vec<ArrayRef> = columns.collect();
+        let fields = columns
+            .iter()
+            .map(|column| SortField::new_with_options(column.data_type().clone(), ORDER));
+        let converter = RowConverter::new(fields.collect()).map_err(internal)?;
+        converter.convert_columns(&columns).map_err(internal)
+    }
+
+    /// Whether each row comes after the one before it; then no two are equal.
+    pub(crate) fn is_in_order(&self, batch: &RecordBatch) -> Result<bool> {
+        let columns = self
+            .columns_of(batch)?
+            .into_iter()
+            .map(|values| SortColumn {
+                values,
+                options: Some(ORDER),
+            });
+        let columns: Vec<SortColumn> = columns.collect();
+        let rows = LexicographicalComparator::try_new(&columns).map_err(internal)?;
+        Ok((1..batch.num_rows()).all(|row| rows.compare(row - 1, row).is_lt()))
+    }
+
+    fn columns_of(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let columns = self.schema.fields().iter().map(|field| {
             let name = field.name();
             let column = batch.column_by_name(name).cloned();
             column.ok_or_else(|| Error::Internal(format!("no column {name}")))
         });
-        let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
-        self.converter.convert_columns(&columns).map_err(internal)
+        columns.collect()
     }
+}
+
+/// Each text's place among all texts of the column, in order.
+fn ranks(texts: &StringArray) -> UInt32Array {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut distinct: Vec<&str> = Vec::new();
+    // Neighbours are often equal.
+    let mut last: Option<(&str, u32)> = None;
+    let mut number = |text| match last {
+        Some((known, number)) if known == text => number,
+        _ => {
+            let number = *numbers.entry(text).or_insert_with(|| {
+                distinct.push(text);
+                distinct.len() as u32 - 1
+            });
+            last = Some((text, number));
+            number
+        }
+    };
+    let numbered: Vec<Option<u32>> = texts.iter().map(|text| text.map(&mut number)).collect();
+    let mut order: Vec<usize> = (0..distinct.len()).collect();
+    order.sort_unstable_by_key(|number| distinct[*number]);
+    let mut ranks = vec![0; order.len()];
+    for (number, rank) in order.into_iter().zip(0..) {
+        ranks[number] = rank;
+    }
+    let ranked = numbered.into_iter();
+    ranked
+        .map(|number| number.map(|number| ranks[number as usize]))
+        .collect()
 }
 
 /// Where each row of the sorted batch stands in `keys`.
 pub(crate) fn sorted_order(keys: &Rows) -> UInt32Array {
-    let mut order: Vec<u32> = (0..keys.num_rows() as u32).collect();
-    let key = |row: &u32| keys.row(*row as usize);
-    order.sort_by(|a, b| key(a).cmp(&key(b)));
-    order.into()
+    // The first bytes of a key nearly always decide; with them beside the place, sorting does not look
+    // all over the memory.
+    let head = |row: u32| {
+        let mut head = [0; 16];
+        let key = keys.row(row as usize);
+        let length = key.data().len().min(head.len());
+        head[..length].copy_from_slice(&key.data()[..length]);
+        (u128::from_be_bytes(head), row)
+    };
+    let mut order: Vec<(u128, u32)> = (0..keys.num_rows() as u32).map(head).collect();
+    let key = |row: u32| keys.row(row as usize);
+    order.sort_unstable_by(|(a_head, a), (b_head, b)| {
+        let by_head = a_head.cmp(b_head);
+        by_head.then_with(|| key(*a).cmp(&key(*b)).then(a.cmp(b)))
+    });
+    order
+        .into_iter()
+        .map(|(_, row)| row)
+        .collect::<Vec<_>>()
+        .into()
 }
 
 /// Neighbours that are equal, as pairs of places in `order`.
@@ -107,6 +189,13 @@ pub(crate) fn internal(error: arrow::error::ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_compare_as_texts_do() {
+        let texts = StringArray::from(vec![Some("b"), None, Some("a"), Some("b"), Some("ab")]);
+        let ranked: Vec<_> = ranks(&texts).iter().collect();
+        assert_eq!(ranked, [Some(2), None, Some(0), Some(2), Some(1)]);
+    }
 
     #[test]
     fn a_cut_never_parts_a_series() {

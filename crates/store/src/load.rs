@@ -16,7 +16,9 @@ mod text;
 mod totals;
 mod units;
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle, available_parallelism};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -131,7 +133,7 @@ pub struct Loaded {
 }
 
 /// About how many rows a data file holds.
-const FILE_ROWS: usize = 4 * 1024 * 1024;
+const FILE_ROWS: usize = 2 * 1024 * 1024;
 
 impl Table {
     /// Parses, checks, sorts, writes and commits. Loading the same bytes again changes nothing.
@@ -148,7 +150,7 @@ impl Table {
                 self.name()
             ))
         })?;
-        let load = Load::of(self.name(), &request)?;
+        let load = Load::of(self.name(), &request).await?;
         if let Some(landed) = self.landed(&delta, &load).await? {
             return Ok(landed);
         }
@@ -303,7 +305,7 @@ impl Store {
 
     async fn load_new(&self, table: &str, request: LoadRequest) -> Result<(Loaded, Declaration)> {
         let declaration = infer(table, &request.inputs, &request.options)?;
-        let load = Load::of(table, &request)?;
+        let load = Load::of(table, &request).await?;
         let now_ms = request.now_ms;
         let prepared = prepared(&declaration, request, &load).await?;
         if load.dry_run {
@@ -357,14 +359,16 @@ struct Load {
 }
 
 impl Load {
-    fn of(table: &str, request: &LoadRequest) -> Result<Self> {
+    async fn of(table: &str, request: &LoadRequest) -> Result<Self> {
         refuse_other_table(table, &request.options)?;
-        let digest = digest(request);
+        let inputs = request.inputs.clone();
+        let inputs_sha256 = blocking(move || Ok(inputs_sha256(&inputs))).await?;
+        let digest = digest(&inputs_sha256, &request.options);
         let load_id = request.options.load_id.clone();
         Ok(Self {
             commit: Commit {
                 message: request.message.clone(),
-                input_sha256: Some(inputs_sha256(&request.inputs)),
+                input_sha256: Some(inputs_sha256),
                 inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
                 load_id: Some(load_id.unwrap_or_else(|| digest.clone())),
                 load_digest: Some(digest),
@@ -426,7 +430,7 @@ fn refuse_other_table(table: &str, options: &LoadOptions) -> Result<()> {
     }
 }
 
-/// Encodes the sorted rows into files that never part a series.
+/// Encodes the sorted rows into files that never part a series, several at a time.
 fn encode_all(declaration: &Declaration, rows: &RecordBatch) -> Result<Vec<NewFile>> {
     let first = declaration.sort_columns()[0];
     let first = Arc::clone(rows.column_by_name(first).ok_or_else(|| {
@@ -435,20 +439,31 @@ fn encode_all(declaration: &Declaration, rows: &RecordBatch) -> Result<Vec<NewFi
     let same_group =
         |a: usize, b: usize| first.slice(a, 1).to_data() == first.slice(b, 1).to_data();
     let runs = cut(rows.num_rows(), FILE_ROWS, same_group);
-    runs.into_iter()
-        .map(|run| encode(declaration, &rows.slice(run.start, run.len())))
-        .collect()
+    let threads = available_parallelism().map_or(1, usize::from);
+    let mut files = Vec::with_capacity(runs.len());
+    for runs in runs.chunks(threads) {
+        let encoded: Vec<Result<NewFile>> = thread::scope(|scope| {
+            let encode = |run: &Range<usize>| {
+                let rows = rows.slice(run.start, run.len());
+                scope.spawn(move || encode(declaration, &rows))
+            };
+            let running: Vec<_> = runs.iter().map(encode).collect();
+            running.into_iter().map(joined).collect()
+        });
+        files.extend(encoded.into_iter().collect::<Result<Vec<_>>>()?);
+    }
+    Ok(files)
 }
 
-/// What tells a load from every other: its bytes, and all that says what they mean.
-fn digest(request: &LoadRequest) -> String {
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let stopped = |_| Err(Error::Internal("a thread of the load stopped".to_owned()));
+    thread.join().unwrap_or_else(stopped)
+}
+
+/// What tells a load from every other: its files, and all that says what they mean.
+fn digest(inputs_sha256: &str, options: &LoadOptions) -> String {
     let mut hash = Sha256::new();
-    for input in &request.inputs {
-        // The length keeps two files apart from the same bytes in one.
-        hash.update((input.bytes.len() as u64).to_le_bytes());
-        hash.update(&input.bytes);
-    }
-    let options = &request.options;
+    hash.update(inputs_sha256);
     let meaning = [
         options
             .mapping

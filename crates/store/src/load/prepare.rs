@@ -6,12 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use didymium_model::series_name;
 
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
-use super::raw::Raw;
+use super::raw::{Raw, texts};
 use super::{Input, InputFormat, LoadOptions, cells, totals, units};
 use crate::layout::{Layout, equal_neighbours, internal, sorted_order};
 use crate::standard_columns::{LOAD_ID, SERIES};
@@ -179,7 +178,10 @@ fn sort(
         origins: origins.collect(),
     };
     let layout = Layout::of(declaration)?;
-    let keys = layout.keys(&unsorted.rows)?;
+    if layout.is_in_order(&unsorted.rows)? {
+        return Ok(unsorted);
+    }
+    let keys = layout.own_keys(&unsorted.rows)?;
     let order = sorted_order(&keys);
 
     let mut faults = Faults::default();
@@ -203,10 +205,7 @@ fn sort(
         return Err(Error::Faulty(faults));
     }
     drop(keys);
-    match order.values().is_sorted() {
-        true => Ok(unsorted),
-        false => unsorted.only(order.values()),
-    }
+    unsorted.only(order.values())
 }
 
 /// Puts the columns that the store writes around a series table's own: the series' name in front, the
@@ -235,26 +234,21 @@ fn with_own_columns(
 }
 
 fn series_names(key: &[&ArrayRef]) -> Result<StringArray> {
-    let options = FormatOptions::default();
-    let formatters = key
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-    let formatters = formatters
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(internal)?;
-    let rows = key.first().map_or(0, |column| column.len());
+    let key = key.iter().map(|column| texts(column));
+    let key = key.collect::<Result<Vec<StringArray>>>()?;
+    let rows = key.first().map_or(0, Array::len);
+    let values = |row: usize| {
+        key.iter()
+            .map(move |it| it.is_valid(row).then(|| it.value(row)))
+    };
     let mut names = StringBuilder::with_capacity(rows, rows * 32);
+    let mut name = String::new();
     for row in 0..rows {
-        let values: Vec<Option<String>> = key
-            .iter()
-            .zip(&formatters)
-            .map(|(column, formatter)| {
-                column
-                    .is_valid(row)
-                    .then(|| formatter.value(row).to_string())
-            })
-            .collect();
-        names.append_value(series_name(values.iter().map(Option::as_deref)));
+        // Files often tell a series' periods one after the other.
+        if row == 0 || !values(row).eq(values(row - 1)) {
+            name = series_name(values(row));
+        }
+        names.append_value(&name);
     }
     Ok(names.finish())
 }

@@ -105,9 +105,8 @@ impl<'a> Figures<'a> {
 
     /// Whether a row states a figure that holds.
     fn counts(&self, row: usize) -> bool {
-        let given_up = [Status::Contradicted, Status::Superseded, Status::Withdrawn];
         let status = Status::of(self.statuses.value(row));
-        self.values.is_valid(row) && status.is_some_and(|status| !given_up.contains(&status))
+        self.values.is_valid(row) && status.is_some_and(|status| !status.is_set_aside())
     }
 
     /// Half a unit in the last digit that was printed.
