@@ -9,6 +9,7 @@ Whoever wants the plain stubs alone finds them in `didymium.v1`.
 
 from didymium.client import Client, Result, connect
 from didymium.errors import (
+    AlreadyExists,
     AuthError,
     Cancelled,
     ConnectionFailed,
@@ -18,13 +19,17 @@ from didymium.errors import (
     QueryTimeout,
     SqlError,
 )
+from didymium.load import Fault, Loaded
 
 __all__ = [
+    "AlreadyExists",
     "AuthError",
     "Cancelled",
     "Client",
     "ConnectionFailed",
     "DidymiumError",
+    "Fault",
+    "Loaded",
     "NotFound",
     "Overloaded",
     "QueryTimeout",

@@ -1,10 +1,12 @@
-"""A connection to a Didymium server, and the results of its queries."""
+"""A connection to a Didymium server: queries and their results, loads, views."""
 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,8 +15,9 @@ from urllib.parse import urlsplit
 import grpc
 import pyarrow as pa
 
-from didymium import errors
-from didymium.v1 import query_pb2, query_pb2_grpc
+from didymium import errors, load
+from didymium.load import Loadable, Loaded
+from didymium.v1 import catalog_pb2, catalog_pb2_grpc, ingest_pb2_grpc, query_pb2, query_pb2_grpc
 
 if TYPE_CHECKING:
     import pandas
@@ -42,13 +45,15 @@ def connect(url: str, *, timeout: float | None = None) -> Client:
 
 
 class Client:
-    """Runs queries on one server. Threads may share it. Close it, or use it in a `with`."""
+    """Runs queries and loads on one server. Threads may share it. Close it, or use it in a `with`."""
 
     def __init__(self, target: str, timeout: float | None = None) -> None:
         self._target = target
         self._timeout = timeout
         self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
         self._stub = query_pb2_grpc.QueryServiceStub(self._channel)
+        self._catalog = catalog_pb2_grpc.CatalogServiceStub(self._channel)
+        self._ingest = ingest_pb2_grpc.IngestServiceStub(self._channel)
 
     def sql(
         self,
@@ -91,9 +96,78 @@ class Client:
         with contextlib.closing(self._call(request, timeout)) as call:
             yield from call
 
+    def load(
+        self,
+        table: str,
+        /,
+        *sources: Loadable,
+        create: bool = False,
+        dry_run: bool = False,
+        source_id: str | None = None,
+        published_on: date | None = None,
+        load_id: str | None = None,
+        supersede: str | None = None,
+        mapping: str | os.PathLike[str] | None = None,
+        encoding: str | None = None,
+        message: str | None = None,
+        timeout: float | None = None,
+    ) -> Loaded:
+        """Loads files, Arrow tables or frames into a table: all of them in one commit, or nothing.
+
+        A path is a CSV, NDJSON, Parquet or Arrow file. `create` makes the table if there is none, as the data suggest.
+        `source_id` and `published_on` are what the data have no column for. The same load again changes nothing.
+        Another value than the table's is a fault, unless `supersede` says why. `dry_run` checks, lists the faults and
+        writes nothing; else faults raise `SqlError`.
+        """
+        load.check(sources)
+        first = load.header(
+            table,
+            mapping,
+            published_on,
+            create=create,
+            dry_run=dry_run,
+            source_id=source_id,
+            load_id=load_id,
+            supersede=supersede,
+            message=message,
+        )
+        timeout = self._timeout if timeout is None else timeout
+        messages = load.Messages(first, sources, encoding)
+        try:
+            response = self._ingest.Ingest(messages, timeout=timeout)
+        except grpc.RpcError as error:
+            # What broke off the stream is the caller's own fault, and gRPC does not tell it.
+            raise messages.failure or errors.from_rpc(error) from None
+        return load.loaded(response)
+
+    def create_view(self, name: str, sql: str, /, *, description: str = "", replace: bool = False) -> None:
+        """Gives a query a name, under which it is asked like a table; the server checks it by planning it."""
+        request = catalog_pb2.CreateViewRequest(
+            name=name, sql=sql, description=description, replace=replace, author=getpass.getuser()
+        )
+        self._catalog_call(self._catalog.CreateView, request)
+
+    def drop_view(self, name: str, /) -> None:
+        """Deletes a view; the tables that it reads stay as they are."""
+        self._catalog_call(self._catalog.DropView, catalog_pb2.DropViewRequest(name=name))
+
+    def create_table(self, declaration: str, /) -> None:
+        """Makes an empty table of its declaration in TOML."""
+        self._catalog_call(self._catalog.CreateTable, catalog_pb2.CreateTableRequest(declaration=declaration))
+
+    def drop_table(self, name: str, /) -> None:
+        """Deletes a table with all its history."""
+        self._catalog_call(self._catalog.DropTable, catalog_pb2.DropTableRequest(name=name))
+
     def close(self) -> None:
         """Ends the connection and every query on it."""
         self._channel.close()
+
+    def _catalog_call(self, call: Callable[..., object], request: object) -> None:
+        try:
+            call(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from None
 
     def _call(self, request: query_pb2.QueryRequest, timeout: float | None) -> _Call:
         return _Call(self._stub, request, self._timeout if timeout is None else timeout)

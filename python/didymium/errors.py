@@ -30,6 +30,10 @@ class NotFound(DidymiumError):
     """No such table: the message names the nearest ones."""
 
 
+class AlreadyExists(DidymiumError):
+    """The name is taken, or the load id stands for another load: choose another."""
+
+
 class AuthError(DidymiumError):
     """Not allowed: who asks is unknown, or what is asked is no query."""
 
@@ -55,6 +59,7 @@ _BY_CODE = {
     grpc.StatusCode.OUT_OF_RANGE: SqlError,
     grpc.StatusCode.FAILED_PRECONDITION: SqlError,
     grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
     grpc.StatusCode.UNAUTHENTICATED: AuthError,
     grpc.StatusCode.PERMISSION_DENIED: AuthError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
