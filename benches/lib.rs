@@ -9,7 +9,7 @@ use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_engine::{Engine, Limits};
 use didymium_server::Server;
-use didymium_store::{Declaration, Input, InputFormat, LoadOptions, LoadRequest, Store};
+use didymium_store::{Declaration, Input, InputFormat, LoadOptions, LoadRequest, Progress, Store};
 use parquet::arrow::ArrowWriter;
 use tonic::transport::Channel;
 
@@ -108,6 +108,7 @@ async fn fill(store: &Store, name: &str, rows: &RecordBatch) -> Result<u64> {
         message: None,
         now_ms: 0,
         options: LoadOptions::default(),
+        progress: Progress::default(),
     };
     table.load(request).await?;
     Ok(table.snapshot().await?.bytes())

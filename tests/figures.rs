@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use didymium_store::{
-    Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Store, Table,
+    Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Progress, Store,
+    Table,
 };
 
 /// 2026-11-24: after every figure's publication.
@@ -103,6 +104,7 @@ pub(crate) fn csv_request(csv: &str) -> LoadRequest {
         message: None,
         now_ms: NOW_MS,
         options: LoadOptions::default(),
+        progress: Progress::default(),
     }
 }
 

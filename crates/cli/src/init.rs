@@ -1,6 +1,8 @@
 //! `didymium init`: a store with the shipped figures.
 
-use didymium_store::{Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Store};
+use didymium_store::{
+    Declaration, Error, Input, InputFormat, LoadOptions, LoadRequest, Progress, Store,
+};
 
 use crate::args::InitArgs;
 use crate::builtin::TABLES;
@@ -29,6 +31,7 @@ pub(crate) async fn run(args: InitArgs) -> Result<(), Failure> {
             message: Some(format!("the shipped figures, {file}")),
             now_ms: now_ms(),
             options: LoadOptions::default(),
+            progress: Progress::default(),
         };
         let loaded = table.load(request).await?;
         let was_there = if loaded.repeated { " (was there)" } else { "" };

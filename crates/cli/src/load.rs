@@ -1,10 +1,13 @@
 //! `didymium load`: files into a table.
 
 mod upload;
+mod watch;
 
 use std::path::Path;
 
-use didymium_store::{Input, InputFormat, LoadOptions, LoadRequest, Loaded, Mapping, Store};
+use didymium_store::{
+    Input, InputFormat, LoadOptions, LoadRequest, Loaded, Mapping, Progress, Store,
+};
 
 use crate::args::LoadArgs;
 use crate::failure::{Failure, read_text};
@@ -36,14 +39,17 @@ async fn load(store: &Store, args: LoadArgs) -> Result<Done, Failure> {
         .iter()
         .map(|file| read(file, args.encoding.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
+    let progress = Progress::default();
     let request = LoadRequest {
         inputs,
         author: author(),
         message: args.message,
         now_ms: now_ms(),
         options,
+        progress: progress.clone(),
     };
-    let (loaded, declaration) = store.load(&args.table, request, args.create).await?;
+    let load = async { Ok(store.load(&args.table, request, args.create).await?) };
+    let (loaded, declaration) = watch::watched(&progress, load).await?;
     Ok((loaded, declaration.map(|it| it.to_toml()).transpose()?))
 }
 

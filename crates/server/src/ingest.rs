@@ -7,7 +7,7 @@ use didymium_api::v1::ingest_request::Payload;
 use didymium_api::v1::ingest_service_server::IngestService;
 use didymium_api::v1::{Fault, FileHeader, Format, IngestHeader, IngestRequest, IngestResponse};
 use didymium_engine::{Engine, ErrorKind};
-use didymium_store::{Faults, Input, InputFormat, LoadOptions, LoadRequest, Mapping};
+use didymium_store::{Faults, Input, InputFormat, LoadOptions, LoadRequest, Mapping, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
@@ -69,7 +69,10 @@ impl Ingest {
         let dry_run = request.options.dry_run;
         tracing::info!(id, table, files = request.inputs.len(), dry_run, "load");
         let store = Arc::clone(self.engine.store());
-        // A client that leaves stops no load half way: it lands, or it fails and leaves nothing behind.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a client that leaves stops no load half way: it lands, or it leaves nothing behind"
+        )]
         let load = tokio::spawn(async move {
             let loaded = store.load(&table, request, create).await;
             drop(held);
@@ -196,6 +199,7 @@ impl Gathered {
                 supersede: given(header.supersede),
                 dry_run: header.dry_run,
             },
+            progress: Progress::default(),
         };
         Ok((request, self.held))
     }

@@ -43,6 +43,7 @@ pub use fault::{Fault, Faults};
 pub use history::CommitRecord;
 pub use load::{
     Factor, Input, InputFormat, LoadOptions, LoadRequest, Loaded, Made, MappedRow, Mapping, Origin,
+    Progress, Stage,
 };
 pub use location::Location;
 pub use purge::{Purge, Purged};

@@ -10,6 +10,7 @@ mod mapping;
 mod ndjson;
 mod prepare;
 mod present;
+mod progress;
 mod raw;
 mod supersede;
 mod text;
@@ -37,6 +38,7 @@ use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
 use prepare::{Prepared, prepare};
 use present::Verdict;
+pub use progress::{Progress, Stage};
 
 /// One file to load.
 #[derive(Debug, Clone)]
@@ -96,6 +98,8 @@ pub struct LoadRequest {
     pub now_ms: i64,
     /// How.
     pub options: LoadOptions,
+    /// Tells how far it has come.
+    pub progress: Progress,
 }
 
 /// How a load is done.
@@ -222,6 +226,7 @@ impl Table {
                 // The rows were held to another declaration.
                 return Err(self.lost(snapshot.version(), attempt + 1));
             }
+            load.progress.enter(Stage::Comparing);
             let verdict = self.compare(declaration, prepared, &snapshot).await?;
             if !verdict.contradicted.is_empty() && load.commit.reason.is_none() {
                 return Err(Error::Faulty(verdict.faults(declaration, prepared)));
@@ -237,6 +242,7 @@ impl Table {
             if verdict.new.is_empty() || load.dry_run {
                 return Ok(loaded);
             }
+            load.progress.enter(Stage::Writing { rows: loaded.rows });
             self.write_new(declaration, prepared, &verdict, written)
                 .await?;
             let mut actions = written.adds(declaration, load.commit.now_ms)?;
@@ -244,6 +250,7 @@ impl Table {
                 .superseded(declaration, &snapshot, &verdict, load, written)
                 .await?;
             actions.extend(replaced);
+            load.progress.enter(Stage::Committing);
             let read: &dyn TableReference = &delta;
             if let Outcome::Committed(version) =
                 load.commit.run(self.log(), Some(read), actions).await?
@@ -332,15 +339,7 @@ async fn prepared(
     load: &Load,
 ) -> Result<Arc<Prepared>> {
     let (rows_of, load_id) = (declaration.clone(), load.id().to_owned());
-    let prepared = blocking(move || {
-        let LoadRequest {
-            inputs,
-            now_ms,
-            options,
-            ..
-        } = request;
-        prepare(&rows_of, &inputs, &options, &load_id, now_ms)
-    });
+    let prepared = blocking(move || prepare(&rows_of, &request, &load_id));
     prepared.await.map(Arc::new)
 }
 
@@ -356,11 +355,13 @@ fn append() -> DeltaOperation {
 struct Load {
     commit: Commit,
     dry_run: bool,
+    progress: Progress,
 }
 
 impl Load {
     async fn of(table: &str, request: &LoadRequest) -> Result<Self> {
         refuse_other_table(table, &request.options)?;
+        request.progress.enter(Stage::Hashing);
         let inputs = request.inputs.clone();
         let inputs_sha256 = blocking(move || Ok(inputs_sha256(&inputs))).await?;
         let digest = digest(&inputs_sha256, &request.options);
@@ -376,6 +377,7 @@ impl Load {
                 ..Commit::new(table, &request.author, request.now_ms, append())
             },
             dry_run: request.options.dry_run,
+            progress: request.progress.clone(),
         })
     }
 

@@ -177,7 +177,14 @@ impl Objects {
                 .await
         };
         let first = put().await;
-        first.map_err(|error| Error::Unavailable(format!("the store {}: {error}", self.url)))?;
+        first.map_err(|error| {
+            let has_keys = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
+            let hint = match has_keys {
+                true => "",
+                false => "; no keys are set: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+            };
+            Error::Unavailable(format!("the store {}: {error}{hint}", self.url))
+        })?;
         let second = put().await;
         let _ = self.inside.delete(&probe).await;
         match second {

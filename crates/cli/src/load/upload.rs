@@ -10,9 +10,11 @@ use didymium_api::v1::ingest_service_client::IngestServiceClient;
 use didymium_api::v1::{FileHeader, IngestHeader, IngestRequest, IngestResponse};
 use didymium_store::{Fault, Faults, Loaded};
 use futures::Stream;
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
+use super::watch::bar;
 use super::{Done, author, named, unreadable};
 use crate::args::LoadArgs;
 use crate::failure::{Failure, read_text};
@@ -30,9 +32,18 @@ pub(super) async fn load(channel: Channel, args: LoadArgs) -> Result<Done, Failu
         named(file)?;
     }
     let header = header(&args)?;
+    let sizes = args.files.iter().filter_map(|it| it.metadata().ok());
+    let bar = bar(Some(sizes.map(|it| it.len()).sum()));
+    let sent = bar.clone();
     let (sender, parts) = mpsc::channel(WAITING);
     let reading = tokio::task::spawn_blocking(move || {
-        send(header, &args.files, args.encoding.as_deref(), &sender)
+        send(
+            header,
+            &args.files,
+            args.encoding.as_deref(),
+            &sender,
+            &sent,
+        )
     });
     let mut client = IngestServiceClient::new(channel);
     let mut answer = std::pin::pin!(client.ingest(stream(parts)));
@@ -41,9 +52,11 @@ pub(super) async fn load(channel: Channel, args: LoadArgs) -> Result<Done, Failu
         response = &mut answer => response?,
         read = reading => {
             read.map_err(|error| Failure::own(error.to_string()))??;
+            bar.set_message("the server checks and writes");
             answer.await?
         }
     };
+    bar.finish_and_clear();
     done(response.into_inner())
 }
 
@@ -70,6 +83,7 @@ fn send(
     files: &[PathBuf],
     encoding: Option<&str>,
     sender: &mpsc::Sender<Option<Payload>>,
+    sent: &ProgressBar,
 ) -> Result<(), Failure> {
     let is_heard = |payload| sender.blocking_send(payload).is_ok();
     if !is_heard(Some(Payload::Header(header))) {
@@ -87,9 +101,11 @@ fn send(
         }
         let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
         while let Some(chunk) = next(&mut file, path)? {
+            let bytes = chunk.len() as u64;
             if !is_heard(Some(Payload::Chunk(chunk))) {
                 return Ok(());
             }
+            sent.inc(bytes);
         }
     }
     let _ = sender.blocking_send(None);

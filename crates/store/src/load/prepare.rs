@@ -11,7 +11,7 @@ use didymium_model::series_name;
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
 use super::raw::{Raw, texts};
-use super::{Input, InputFormat, LoadOptions, cells, totals, units};
+use super::{Input, InputFormat, LoadOptions, LoadRequest, Stage, cells, totals, units};
 use crate::layout::{Layout, equal_neighbours, internal, sorted_order};
 use crate::standard_columns::{LOAD_ID, SERIES};
 use crate::{Declaration, Error, Fault, Faults, Result, TableKind};
@@ -57,18 +57,22 @@ impl Prepared {
 /// Reads every file and refuses all of them together when any row breaks a rule.
 pub(super) fn prepare(
     declaration: &Declaration,
-    inputs: &[Input],
-    options: &LoadOptions,
+    request: &LoadRequest,
     load_id: &str,
-    now_ms: i64,
 ) -> Result<Prepared> {
+    let (inputs, options) = (&request.inputs, &request.options);
     let mut faults = Faults::default();
     let mut parsed = Vec::with_capacity(inputs.len());
     for (input, place) in inputs.iter().zip(0..) {
+        request.progress.enter(Stage::Reading {
+            file: input.name.clone(),
+            place: place as usize + 1,
+            of: inputs.len(),
+        });
         for set in sets(input, options, &mut faults)? {
             let file = parse(declaration, set, input, options, &mut faults)?;
             if let Some(file) = &file {
-                check(declaration, file, &input.name, now_ms, &mut faults);
+                check(declaration, file, &input.name, request.now_ms, &mut faults);
                 totals::check(declaration, file, &input.name, &mut faults)?;
             }
             parsed.extend(file.map(|file| (place, file)));
@@ -77,6 +81,8 @@ pub(super) fn prepare(
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
     }
+    let rows = parsed.iter().map(|(_, file)| file.row_numbers.len() as u64);
+    request.progress.enter(Stage::Sorting { rows: rows.sum() });
     sort(declaration, inputs, &parsed, load_id)
 }
 
