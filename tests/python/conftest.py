@@ -1,4 +1,5 @@
-"""Fixtures: one store and one server for the whole run; a test that changes or limits either makes its own."""
+"""Fixtures: one store, one server and one server of buckets for the whole run; a test that changes or limits any makes
+its own."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import harness
+import output
+from bucket import Moto, Proxy
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,39 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., harness.Server]]:
     for server in servers:
         if not server.stopped:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """A server of buckets."""
+    moto = Moto(tmp_path_factory.mktemp("moto") / "moto.log")
+    yield moto
+    moto.stop()
+
+
+@pytest.fixture
+def bucket(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, and the environment that leads there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.endpoint)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return moto.new_bucket()
+
+
+@pytest.fixture
+def place(moto: Moto, bucket: str, own_store: Path) -> str:
+    """A store in the bucket, with the shipped figures and the empty table `output`: the files of one in a folder."""
+    for file in output.create(own_store).rglob("*"):
+        if file.is_file():
+            moto.put(f"{bucket}/some/prefix/{file.relative_to(own_store)}", file.read_bytes())
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture
+def proxy(moto: Moto, place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What every command of the test asks in place of the bucket's server, once the store is made."""
+    proxy = Proxy(moto.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+    yield proxy
+    proxy.stop()

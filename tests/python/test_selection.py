@@ -21,7 +21,7 @@ from grpc import StatusCode
 
 import harness
 from harness import Server
-from test_delta import counted, read_by_deltalake
+from test_interchange import counted, read_by_deltalake
 from test_growth import last_day
 from test_kill import HEADER
 from test_limits import assert_idle

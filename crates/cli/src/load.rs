@@ -102,10 +102,7 @@ fn tell(table: &str, loaded: &Loaded, dry_run: bool, took: std::time::Duration) 
     if dry_run {
         told.push_str("; nothing was written, this is a dry run");
     } else {
-        told.push_str(&format!(
-            " ({rate:.0} rows/s, load {})",
-            &load_id[..load_id.len().min(12)]
-        ));
+        told.push_str(&format!(" ({rate:.0} rows/s, load {load_id})"));
     }
     eprintln!("{told}");
 }

@@ -87,23 +87,38 @@ async fn forget(store: &Store, before_ms: i64) -> Result<(), Failure> {
 }
 
 async fn compact(store: &Store, tables: Vec<String>) -> Result<(), Failure> {
-    let tables = match tables.is_empty() {
-        true => store.table_names().await?,
-        false => tables,
-    };
-    for name in tables {
-        let done = store
-            .table(&name)
-            .await?
-            .compact(&author(), now_ms())
-            .await?;
-        match done.merged {
-            0 => eprintln!("{name}: nothing to merge"),
-            merged => eprintln!(
-                "{name}: {merged} files merged into {}, version {}",
-                done.into, done.version
-            ),
+    if !tables.is_empty() {
+        for name in tables {
+            compact_table(store, &name).await?;
         }
+        return Ok(());
+    }
+    // One table that can't be read keeps the others from nothing.
+    let mut failed = Vec::new();
+    for name in store.table_names().await? {
+        if let Err(failure) = compact_table(store, &name).await {
+            eprintln!("{name}: {}", failure.message);
+            failed.push(name);
+        }
+    }
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => Err(Failure::own(format!(
+            "not compacted: {}",
+            failed.join(", ")
+        ))),
+    }
+}
+
+async fn compact_table(store: &Store, name: &str) -> Result<(), Failure> {
+    let table = store.table(name).await?;
+    let done = table.compact(&author(), now_ms()).await?;
+    match done.merged {
+        0 => eprintln!("{name}: nothing to merge"),
+        merged => eprintln!(
+            "{name}: {merged} files merged into {}, version {}",
+            done.into, done.version
+        ),
     }
     Ok(())
 }
@@ -121,6 +136,7 @@ async fn verify(store: &Store) -> Result<(), Failure> {
                 damaged += 1;
                 "damaged or missing"
             }
+            Problem::Unsupported => "has a feature that is not read, and was not checked",
             Problem::Unchecked => "written by another program, without a checksum",
         };
         #[expect(clippy::print_stdout, reason = "the result, a line for each file")]

@@ -8,9 +8,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
-use crate::location::read_if_there;
+use crate::location::{PROBES, read_if_there};
 use crate::store::{MARKER, OWN_FOLDER};
 use crate::table::is_named_after;
+use crate::write::sha256;
 use crate::{Error, Location, Result, Store};
 
 /// What a backup holds; written last, so that a copy without it is not whole.
@@ -27,11 +28,20 @@ pub struct Backup {
     pub bytes: u64,
 }
 
-impl Backup {
-    /// Writes a file of the copy, and counts it.
+/// The last file of a backup: what it is of, and the SHA-256 of each other file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Manifest {
+    #[serde(flatten)]
+    backup: Backup,
+    sha256: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Writes a file of the copy, and notes it.
     async fn add(&mut self, target: &Store, location: &Path, bytes: Bytes) -> Result<()> {
-        self.files += 1;
-        self.bytes += bytes.len() as u64;
+        self.backup.files += 1;
+        self.backup.bytes += bytes.len() as u64;
+        self.sha256.insert(location.to_string(), sha256(&bytes));
         target.write(location, bytes).await
     }
 }
@@ -55,14 +65,11 @@ impl Store {
                 target.location()
             )));
         }
-        let mut backup = Backup {
-            tables: versions,
-            ..Backup::default()
-        };
-        for (name, version) in backup.tables.clone() {
-            self.copy_table(&target, &name, version, &mut backup)
-                .await?;
+        let mut copy = Manifest::default();
+        for (name, version) in &versions {
+            self.copy_table(&target, name, *version, &mut copy).await?;
         }
+        copy.backup.tables = versions;
         // Views and the like.
         let own: Vec<_> = self
             .objects()
@@ -71,14 +78,15 @@ impl Store {
             .await
             .map_err(unreadable)?;
         for object in own {
-            if ![MARKER, MANIFEST].contains(&object.location.as_ref()) {
-                self.copy(&target, &object.location, &mut backup).await?;
+            let is_own = [MARKER, MANIFEST].contains(&object.location.as_ref());
+            if !is_own && !object.location.as_ref().starts_with(PROBES) {
+                self.copy(&target, &object.location, &mut copy).await?;
             }
         }
-        let manifest = serde_json::to_vec_pretty(&backup)
-            .map_err(|error| Error::Internal(error.to_string()))?;
+        let manifest =
+            serde_json::to_vec_pretty(&copy).map_err(|error| Error::Internal(error.to_string()))?;
         target.write(&Path::from(MANIFEST), manifest.into()).await?;
-        Ok(backup)
+        Ok(copy.backup)
     }
 
     /// Copies a backup into a new or empty place, after every file of it was checked.
@@ -95,38 +103,36 @@ impl Store {
                 source.location()
             ))
         })?;
-        let stated: Backup = serde_json::from_slice(&manifest)
+        let stated: Manifest = serde_json::from_slice(&manifest)
             .map_err(|error| Error::Corrupt(format!("{MANIFEST} is damaged: {error}")))?;
         source.check(&stated).await?;
         let restored = source.back_up(to).await?;
-        debug_assert_eq!(restored.tables, stated.tables);
         Ok(restored)
     }
 
-    /// Checks that the backup holds what it states, to the byte.
-    async fn check(&self, stated: &Backup) -> Result<()> {
+    /// Checks that the backup holds what it states, to the byte, and nothing newer.
+    async fn check(&self, stated: &Manifest) -> Result<()> {
+        for (file, expected) in &stated.sha256 {
+            let bytes = self.read_if_there(&Path::from(file.as_str())).await?;
+            let found = bytes.map(|bytes| sha256(&bytes));
+            if found.as_ref() != Some(expected) {
+                let problem = match found {
+                    None => "is missing",
+                    Some(_) => "is damaged: its content does not match its checksum",
+                };
+                return Err(Error::Corrupt(format!("{file} {problem}")));
+            }
+        }
         let mut tables = BTreeMap::new();
         for name in self.table_names().await? {
-            let table = self.table(&name).await?;
-            let snapshot = table.snapshot().await?;
-            let mut history = table.files_ever_named(snapshot.version()).await?;
-            for file in &snapshot.files {
-                table.get(file).await?;
-                history.remove(&file.path);
-            }
-            for path in history {
-                // What was purged is not there.
-                if let Some(bytes) = table.get_if_there(&path).await? {
-                    refuse_damaged(&table.location(&path), &bytes)?;
-                }
-            }
-            tables.insert(name, snapshot.version());
+            let version = self.table(&name).await?.snapshot().await?.version();
+            tables.insert(name, version);
         }
-        match tables == stated.tables {
+        match tables == stated.backup.tables {
             true => Ok(()),
             false => Err(Error::Corrupt(format!(
                 "the backup states the tables {:?} and holds {tables:?}",
-                stated.tables
+                stated.backup.tables
             ))),
         }
     }
@@ -136,7 +142,7 @@ impl Store {
         target: &Self,
         name: &str,
         newest: u64,
-        backup: &mut Backup,
+        copy: &mut Manifest,
     ) -> Result<()> {
         let table = self.table(name).await?;
         for path in table.files_ever_named(newest).await? {
@@ -144,22 +150,22 @@ impl Store {
             // A purge may have taken it away.
             if let Some(bytes) = self.read_if_there(&location).await? {
                 refuse_damaged(&location, &bytes)?;
-                backup.add(target, &location, bytes).await?;
+                copy.add(target, &location, bytes).await?;
             }
         }
         // The log last, so that a table that is there is whole.
         for version in 0..=newest {
             let entry = Path::from_iter([name, "_delta_log", &format!("{version:020}.json")]);
-            self.copy(target, &entry, backup).await?;
+            self.copy(target, &entry, copy).await?;
         }
         Ok(())
     }
 
     /// Copies one file that must be there.
-    async fn copy(&self, target: &Self, location: &Path, backup: &mut Backup) -> Result<()> {
+    async fn copy(&self, target: &Self, location: &Path, copy: &mut Manifest) -> Result<()> {
         let bytes = self.read_if_there(location).await?;
         let bytes = bytes.ok_or_else(|| Error::Corrupt(format!("{location} is missing")))?;
-        backup.add(target, location, bytes).await
+        copy.add(target, location, bytes).await
     }
 
     async fn read_if_there(&self, location: &Path) -> Result<Option<Bytes>> {

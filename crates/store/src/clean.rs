@@ -5,6 +5,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::local::remove_staged;
+use crate::location::PROBES;
+use crate::store::OWN_FOLDER;
 use crate::{Error, Location, Result, Store};
 
 impl Store {
@@ -37,6 +39,14 @@ impl Store {
                         .map_err(|error| unwritable(&error))?;
                     deleted += 1;
                 }
+            }
+        }
+        for probe in self.files_of(OWN_FOLDER).await? {
+            let is_probe = probe.location.as_ref().starts_with(PROBES);
+            if is_probe && is_old(probe.last_modified.timestamp_millis()) {
+                let deleting = self.objects().delete(&probe.location).await;
+                deleting.map_err(|error| unwritable(&error))?;
+                deleted += 1;
             }
         }
         if let Location::Folder(folder) = self.location() {

@@ -122,7 +122,7 @@ impl Table {
             .await
             .map_err(failed)?;
         let mut count = 0;
-        let mut writer = FileWriter::new(declaration)?;
+        let mut writer = FileWriter::new(declaration, &snapshot.schema)?;
         let mut last: Option<RecordBatch> = None;
         let group = declaration.sort_columns()[0];
         while let Some(batch) = rows.try_next().await.map_err(failed)? {
@@ -135,7 +135,10 @@ impl Table {
                 None => writer.write(&batch)?,
                 Some(cut) => {
                     writer.write(&batch.slice(0, cut))?;
-                    let full = std::mem::replace(&mut writer, FileWriter::new(declaration)?);
+                    let full = std::mem::replace(
+                        &mut writer,
+                        FileWriter::new(declaration, &snapshot.schema)?,
+                    );
                     self.finish(full, written).await?;
                     writer.write(&batch.slice(cut, batch.num_rows() - cut))?;
                 }

@@ -81,6 +81,8 @@ impl FileStatistics {
                     .and_then(|value| scalar(value, field.data_type()));
                 match scalar {
                     None => Precision::Absent,
+                    // NaN comes after all numbers, and would be pruned with them.
+                    Some(_) if !is_ours && field.data_type().is_floating() => Precision::Absent,
                     Some(scalar) if is_ours && !field.data_type().is_floating() => {
                         Precision::Exact(scalar)
                     }

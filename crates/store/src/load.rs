@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
-use crate::write::{NewFile, encode};
+use crate::write::{NewFile, encode, hex, sha256};
 use crate::{Declaration, Error, Result, Store, Table};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
@@ -485,14 +485,8 @@ fn digest(inputs_sha256: &str, options: &LoadOptions) -> String {
     hex(&hash.finalize())
 }
 
-/// The files' own SHA-256, in their order, as `sha256sum` prints them.
+/// The files' own SHA-256, in their order.
 fn inputs_sha256(inputs: &[Input]) -> String {
-    let hashes = inputs
-        .iter()
-        .map(|input| hex(&Sha256::digest(&input.bytes)));
+    let hashes = inputs.iter().map(|input| sha256(&input.bytes));
     hashes.collect::<Vec<_>>().join(" ")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -23,6 +23,9 @@ use crate::{Error, Result};
 const REQUEST: Duration = Duration::from_secs(20);
 const RETRIES: Duration = Duration::from_secs(10);
 
+/// What the files begin with that a bucket is tried with.
+pub(crate) const PROBES: &str = "_didymium/probe-";
+
 /// The place of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -169,7 +172,7 @@ impl Objects {
     /// A commit is the first one to write its entry; where the second one overwrites the first,
     /// commits are lost.
     async fn refuse_without_put_if_absent(&self) -> Result<()> {
-        let probe = Path::from(format!("_didymium/probe-{}", uuid::Uuid::new_v4()));
+        let probe = Path::from(format!("{PROBES}{}", uuid::Uuid::new_v4()));
         let put = || async {
             let payload = PutPayload::from_static(b"probe");
             self.inside

@@ -96,7 +96,7 @@ impl Table {
                 .filter(|file| ever.contains(&file.path))
             {
                 changes.push(Action::Remove(file.remove(now_ms, true)));
-                let all = self.rows_of(file, &declaration).await?;
+                let all = self.rows_of(file, &snapshot).await?;
                 let kept = without(&all, purge)?;
                 rows += (all.num_rows() - kept.num_rows()) as u64;
                 if kept.num_rows() > 0 {

@@ -28,6 +28,7 @@ use object_store::ObjectMeta;
 use crate::data_file::DataFile;
 use crate::layout::ORDER;
 use crate::store::OBJECT_STORE_URL;
+use crate::table::has_checksum;
 use crate::{Snapshot, Table};
 
 /// One version of a table, for one statement.
@@ -155,9 +156,15 @@ impl TableProvider for SnapshotTable {
         };
         let merge = small && groups.len() > 1;
 
+        let mut options = state.table_options().parquet.clone();
+        if files.iter().any(|file| !has_checksum(file)) {
+            // Another program's bounds leave NaN out, in the file as in the log.
+            options.global.pruning = false;
+            options.global.enable_page_index = false;
+        }
         // The engine pushes the predicate into the source itself.
         let source = ParquetSource::new(Arc::clone(schema))
-            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
                 state.runtime_env().object_store(store_url()?)?,
                 state.runtime_env().cache_manager.get_file_metadata_cache(),

@@ -154,7 +154,7 @@ impl Table {
                 .any(|file| purged.contains(&file.path))
             {
                 return Err(Error::Precondition(format!(
-                    "table {}: version {version} can't be read any more: a purge or the end of its history took files of it away; the oldest version that can is {}",
+                    "table {}: version {version} can't be read any more: a purge or the end of its history took files of it away; every version from {} on can",
                     self.name,
                     self.oldest_whole(newest.version()).await?
                 )));
@@ -167,7 +167,7 @@ impl Table {
         )))
     }
 
-    /// The oldest version that needs no file that was taken away.
+    /// The version from which on none needs a file that was taken away.
     async fn oldest_whole(&self, newest: u64) -> Result<u64> {
         let mut gone = BTreeSet::new();
         for version in 0..=newest {
@@ -285,15 +285,14 @@ impl Table {
             .map_err(|error| Error::Corrupt(format!("table {}: {}: {error}", self.name, file.path)))
     }
 
-    /// All rows of a data file.
+    /// All rows of a data file, with all columns of the table.
     pub(crate) async fn rows_of(
         &self,
         file: &DataFile,
-        declaration: &Declaration,
+        snapshot: &Snapshot,
     ) -> Result<RecordBatch> {
-        let schema = declaration.schema();
-        let batches = self.columns_of(file, &schema).await?;
-        concat_batches(&schema, &batches).map_err(internal)
+        let batches = self.columns_of(file, &snapshot.schema).await?;
+        concat_batches(&snapshot.schema, &batches).map_err(internal)
     }
 
     /// The log's entry of a version.

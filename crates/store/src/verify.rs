@@ -21,6 +21,8 @@ pub enum Problem {
     Damaged,
     /// Another program wrote it, without a checksum and without a check of its keys.
     Unchecked,
+    /// The table has a feature that is not read.
+    Unsupported,
 }
 
 /// What was looked at.
@@ -52,6 +54,10 @@ impl Store {
                 Ok(snapshot) => snapshot,
                 Err(Error::Corrupt(_)) => {
                     verified.findings.push(finding("", Problem::Damaged));
+                    continue;
+                }
+                Err(Error::Precondition(_)) => {
+                    verified.findings.push(finding("", Problem::Unsupported));
                     continue;
                 }
                 Err(error) => return Err(error),

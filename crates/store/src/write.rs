@@ -1,10 +1,11 @@
 //! Sorted rows into Parquet files with statistics.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, SchemaRef};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use deltalake_core::kernel::Add;
@@ -38,7 +39,7 @@ pub(crate) struct NewFile {
 
 /// Encodes rows that are sorted as the declaration says.
 pub(crate) fn encode(declaration: &Declaration, rows: &RecordBatch) -> Result<NewFile> {
-    let mut file = FileWriter::new(declaration)?;
+    let mut file = FileWriter::new(declaration, &rows.schema())?;
     file.write(rows)?;
     file.finish()
 }
@@ -52,12 +53,11 @@ pub(crate) struct FileWriter {
 }
 
 impl FileWriter {
-    pub(crate) fn new(declaration: &Declaration) -> Result<Self> {
-        let writer = ArrowWriter::try_new(
-            Vec::new(),
-            declaration.schema(),
-            Some(properties(declaration)?),
-        );
+    /// The schema may have columns that the declaration does not know, because another program added
+    /// them: they are kept.
+    pub(crate) fn new(declaration: &Declaration, schema: &SchemaRef) -> Result<Self> {
+        let properties = properties(declaration, schema)?;
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties));
         Ok(Self {
             writer: writer.map_err(unwritable)?,
             rows: 0,
@@ -98,10 +98,16 @@ fn unwritable(error: ParquetError) -> Error {
 
 /// The checksum that a file's name ends with.
 pub(crate) fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// The SHA-256 of some bytes, as `sha256sum` prints it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl NewFile {
@@ -149,8 +155,7 @@ impl NewFile {
     }
 }
 
-fn properties(declaration: &Declaration) -> Result<WriterProperties> {
-    let schema = declaration.schema();
+fn properties(declaration: &Declaration, schema: &SchemaRef) -> Result<WriterProperties> {
     let sorting = declaration.sort_columns().into_iter().map(|name| {
         let column_idx = schema.index_of(name).map_err(crate::layout::internal)? as i32;
         Ok(SortingColumn {

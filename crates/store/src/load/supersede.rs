@@ -34,7 +34,7 @@ impl Table {
         for (path, rows) in &verdict.contradicted {
             let file = snapshot.files.iter().find(|file| file.path == *path);
             let file = file.ok_or_else(|| Error::Internal(format!("no file {path}")))?;
-            let all = self.rows_of(file, declaration).await?;
+            let all = self.rows_of(file, snapshot).await?;
             let kept = match declaration.kind {
                 TableKind::Series => marked(declaration, &all, rows, reason)?,
                 TableKind::Plain => without(&all, rows)?,
