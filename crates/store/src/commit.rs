@@ -13,6 +13,7 @@ use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::DeltaOperation;
 use serde_json::{Value, json};
 
+use crate::write::sha256;
 use crate::{Error, Result};
 
 /// What is written of a commit beside its actions.
@@ -102,7 +103,10 @@ impl Commit {
         let version = read.map_or(0, |read| read.eager_snapshot().version() + 1);
         let mut actions = actions;
         let nonce = uuid::Uuid::new_v4().to_string();
-        let info = self.info(log, version, &nonce).await?;
+        let lines = actions.iter().map(serde_json::to_value);
+        let lines = lines.collect::<Result<Vec<_>, _>>();
+        let lines = lines.map_err(|error| Error::Internal(error.to_string()))?;
+        let info = self.info(log, version, &nonce, &digest(&lines)).await?;
         actions.insert(0, Action::CommitInfo(info));
         let mut properties = CommitProperties::default()
             .with_max_retries(0)
@@ -168,7 +172,13 @@ impl Commit {
     }
 
     /// Our own commit information, with a time that never goes back along the log.
-    async fn info(&self, log: &LogStoreRef, version: u64, nonce: &str) -> Result<CommitInfo> {
+    async fn info(
+        &self,
+        log: &LogStoreRef,
+        version: u64,
+        nonce: &str,
+        digest: &str,
+    ) -> Result<CommitInfo> {
         let previous = match version.checked_sub(1) {
             None => None,
             Some(previous) => log
@@ -188,6 +198,7 @@ impl Commit {
             "reason": self.reason,
             "purged": self.purged,
             "inputSha256": self.input_sha256,
+            "digest": digest,
         });
         Ok(CommitInfo {
             timestamp: Some(timestamp),
@@ -197,6 +208,54 @@ impl Commit {
             info: HashMap::from([("didymium".to_owned(), details)]),
             ..CommitInfo::default()
         })
+    }
+}
+
+/// What tells whether an entry still says what was written: the SHA-256 of the lines that decide which
+/// rows a table has. Nothing in Delta checks them.
+fn digest(lines: &[Value]) -> String {
+    const DECIDING: [&str; 4] = ["add", "metaData", "protocol", "remove"];
+    let decides = |line: &&Value| DECIDING.iter().any(|kind| line.get(kind).is_some());
+    let mut texts: Vec<String> = lines.iter().filter(decides).map(in_order).collect();
+    texts.sort_unstable();
+    sha256(texts.join("\n").as_bytes())
+}
+
+/// A value as text that does not depend on the order of its keys.
+fn in_order(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields
+                .iter()
+                .map(|(key, value)| format!("{key:?}:{}", in_order(value)))
+                .collect();
+            fields.sort_unstable();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(in_order).collect();
+            format!("[{}]", items.join(","))
+        }
+        value => value.to_string(),
+    }
+}
+
+/// Whether an entry is whole: it says who committed, and where we did, every line is what it was.
+pub(crate) fn is_whole(entry: &[u8]) -> bool {
+    let lines: Vec<Value> = actions(entry).collect();
+    let written = entry
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    if lines.len() != written.count() {
+        return false;
+    }
+    let Some(info) = lines.iter().find_map(|line| line.get("commitInfo")) else {
+        return false;
+    };
+    match info["didymium"]["digest"].as_str() {
+        Some(written) => written == digest(&lines),
+        // Another program's.
+        None => true,
     }
 }
 

@@ -17,6 +17,7 @@ mod declaration;
 mod error;
 mod fault;
 mod history;
+mod in_order;
 mod layout;
 mod load;
 mod local;

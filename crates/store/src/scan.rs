@@ -22,10 +22,12 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use object_store::ObjectMeta;
 
 use crate::data_file::DataFile;
+use crate::in_order::InOrderExec;
 use crate::layout::ORDER;
 use crate::store::OBJECT_STORE_URL;
 use crate::table::has_checksum;
@@ -81,6 +83,17 @@ impl SnapshotTable {
             return None;
         }
         ordering(&columns, &self.snapshot.schema)
+    }
+
+    /// The columns of these places and those that the files are sorted by.
+    fn with_sort_columns(&self, wanted: &[usize]) -> Vec<usize> {
+        let declaration = self.snapshot.declaration.iter();
+        let sorted = declaration.flat_map(|table| table.sort_columns());
+        let sorted = sorted.filter_map(|name| self.snapshot.schema.index_of(name).ok());
+        let mut all: Vec<usize> = wanted.iter().copied().chain(sorted).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
@@ -154,7 +167,11 @@ impl TableProvider for SnapshotTable {
         } else {
             partitioned.map(|file| FileGroup::new(vec![file])).collect()
         };
-        let merge = small && groups.len() > 1;
+        // Files that overlap are merged in the table's order, whichever columns are wanted: else sums of
+        // doubles would depend on which file comes first.
+        let merge = small && groups.len() > 1 && order.is_some();
+        let wanted = projection.filter(|_| merge);
+        let with_order = wanted.map(|wanted| self.with_sort_columns(wanted));
 
         let mut options = state.table_options().parquet.clone();
         if files.iter().any(|file| !has_checksum(file)) {
@@ -171,7 +188,7 @@ impl TableProvider for SnapshotTable {
             )));
         let scan = FileScanConfigBuilder::new(store_url()?, Arc::new(source))
             .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
+            .with_projection_indices(with_order.or_else(|| projection.cloned()))?
             .with_limit(limit)
             .with_output_ordering(order.into_iter().collect());
         let plan = DataSourceExec::from_data_source(scan.build());
@@ -180,11 +197,35 @@ impl TableProvider for SnapshotTable {
             .declaration
             .as_ref()
             .and_then(|declaration| ordering(&declaration.sort_columns(), &plan.schema()));
-        Ok(match kept {
-            Some(kept) if merge => Arc::new(SortPreservingMergeExec::new(kept, plan)),
+        let plan: Arc<dyn ExecutionPlan> = match kept {
+            Some(kept) if merge => {
+                let merged = Arc::new(SortPreservingMergeExec::new(kept.clone(), plan));
+                Arc::new(InOrderExec::new(merged, kept))
+            }
             _ => plan,
-        })
+        };
+        match wanted {
+            Some(wanted) => only(plan, schema, wanted),
+            None => Ok(plan),
+        }
     }
+}
+
+/// The columns of these places in the table.
+fn only(
+    plan: Arc<dyn ExecutionPlan>,
+    schema: &SchemaRef,
+    wanted: &[usize],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let columns = wanted.iter().map(|place| {
+        let name = schema.field(*place).name();
+        Ok(ProjectionExpr {
+            expr: Arc::new(Column::new_with_schema(name, &plan.schema())?),
+            alias: name.clone(),
+        })
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 fn store_url() -> Result<ObjectStoreUrl> {

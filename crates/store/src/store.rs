@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
@@ -43,7 +44,7 @@ impl Store {
     pub async fn create(location: impl Into<Location>) -> Result<Self> {
         let location = location.into();
         if let Location::Folder(folder) = &location {
-            fs::create_dir_all(folder).map_err(|error| {
+            make_folders(folder).map_err(|error| {
                 Error::Unavailable(format!("the folder {location} can't be made: {error}"))
             })?;
         }
@@ -210,6 +211,18 @@ impl Store {
         tables.insert(name.to_owned(), Arc::clone(&table));
         Ok(table)
     }
+}
+
+/// Makes a folder and those that lead to it, on the disk for good.
+fn make_folders(folder: &FilePath) -> std::io::Result<()> {
+    let missing: Vec<&FilePath> = folder.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for made in missing {
+        // A relative path begins in the folder of the process.
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        fs::File::open(above.unwrap_or(FilePath::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The place as every program sees it.

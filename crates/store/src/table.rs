@@ -1,6 +1,7 @@
 //! One table of the store: its newest version, and its files.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -79,11 +80,11 @@ impl Table {
     pub(crate) async fn refreshed(&self) -> Result<(Arc<Snapshot>, EagerSnapshot)> {
         let from_delta = |error| Error::from_delta(&self.name, error);
         let mut newest = self.newest.lock().await;
-        let delta = match newest.take() {
+        let (delta, unchecked) = match newest.take() {
             None => {
                 let mut delta = DeltaTable::new(Arc::clone(&self.log));
                 delta.load().await.map_err(|error| self.unreadable(error))?;
-                delta
+                (delta, self.first_after_checkpoint().await)
             }
             Some(mut known) => {
                 known
@@ -102,7 +103,7 @@ impl Table {
                     *newest = Some(known);
                     return Ok((snapshot, eager));
                 }
-                known.delta
+                (known.delta, known.snapshot.version + 1)
             }
         };
         let eager = delta
@@ -110,12 +111,36 @@ impl Table {
             .map_err(from_delta)?
             .eager_snapshot()
             .clone();
+        self.check_entries(unchecked..=eager.version()).await?;
         let snapshot = Arc::new(Snapshot::read(&self.name, &eager)?);
         *newest = Some(Newest {
             delta,
             snapshot: Arc::clone(&snapshot),
         });
         Ok((snapshot, eager))
+    }
+
+    /// Refuses entries of the log that are missing, cut or not what was written.
+    pub(crate) async fn check_entries(&self, versions: RangeInclusive<u64>) -> Result<()> {
+        for version in versions {
+            let entry = self.entry(version).await?;
+            if entry.is_none_or(|entry| !commit::is_whole(&entry)) {
+                return Err(Error::Corrupt(format!(
+                    "table {}: entry {version} of its log is damaged",
+                    self.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first version whose entry is read where a checkpoint stands for those before.
+    async fn first_after_checkpoint(&self) -> u64 {
+        let hint = Path::from_iter([self.name.as_str(), "_delta_log", "_last_checkpoint"]);
+        let hint = read_if_there(self.objects.as_ref(), &hint).await;
+        let hint = hint.ok().flatten().unwrap_or_default();
+        let hint: serde_json::Value = serde_json::from_slice(&hint).unwrap_or_default();
+        hint["version"].as_u64().map_or(0, |version| version + 1)
     }
 
     /// The version that was the newest at a time, in milliseconds since 1970, by the commits' own
@@ -396,6 +421,8 @@ pub(crate) fn create_actions(
     let json = serde_json::to_string(declaration).map_err(|error| internal(error.to_string()))?;
     let properties = [
         (DECLARATION_PROPERTY, json.as_str()),
+        // A reader reads as many entries one by one.
+        ("delta.checkpointInterval", "10"),
         ("delta.enableExpiredLogCleanup", "false"),
         ("delta.logRetentionDuration", RETENTION),
         ("delta.deletedFileRetentionDuration", RETENTION),

@@ -50,7 +50,15 @@ impl Store {
                 file: file.to_owned(),
                 problem,
             };
-            let snapshot = match table.snapshot().await {
+            let read = async {
+                let snapshot = table.snapshot().await?;
+                // Another program may have taken old entries of a table of its own away.
+                if snapshot.declaration().is_some() {
+                    table.check_entries(0..=snapshot.version()).await?;
+                }
+                Ok(snapshot)
+            };
+            let snapshot = match read.await {
                 Ok(snapshot) => snapshot,
                 Err(Error::Corrupt(_)) => {
                     verified.findings.push(finding("", Problem::Damaged));
