@@ -221,7 +221,18 @@ def test_a_column_that_another_program_adds_is_kept(
     assert server.query(asked).rows == [("a", None), ("b", 7)]
     done(*output.load(own_store, output.write(tmp_path / "c.csv", [("c", "2024-01", 3.0)])))
     assert server.query(asked).rows == [("a", None), ("b", 7), ("c", None)]
-    harness.run("store", "compact", "output", "--store", own_store)  # it may refuse, but it must not lose
+    done("store", "compact", "output", "--store", own_store)
+    assert server.query(asked).rows == [("a", None), ("b", 7), ("c", None)]
+
+    declaration = tmp_path / "altered.toml"
+    column = '[[columns]]\nname = "{}"\ntype = "{}"\ndescription = "Of a test."\n[[measures]]'
+    for name, kind in [("depth", "double"), ("grade", "text")]:  # it would hide the column, or misread it
+        declaration.write_text(output.DECLARATION.read_text().replace("[[measures]]", column.format(name, kind), 1))
+        refused = harness.run("table", "alter", declaration, "--store", own_store)
+        assert refused.returncode == 1
+        assert "another program added the column grade of type Int64" in refused.stderr
+    declaration.write_text(output.DECLARATION.read_text().replace("[[measures]]", column.format("grade", "int"), 1))
+    done("table", "alter", declaration, "--store", own_store)
     assert server.query(asked).rows == [("a", None), ("b", 7), ("c", None)]
 
 

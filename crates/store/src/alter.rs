@@ -1,6 +1,9 @@
 //! A table's declaration grows: columns that may be NULL, measures, wider bounds. Nothing that is stored
 //! changes, and nothing that was valid becomes wrong.
 
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
 use deltalake_core::kernel::transaction::TableReference;
 use deltalake_core::kernel::{Action, EagerSnapshot, Metadata, MetadataExt as _};
 use deltalake_core::protocol::DeltaOperation;
@@ -8,7 +11,7 @@ use deltalake_core::protocol::DeltaOperation;
 use crate::commit::{ATTEMPTS, Commit, Outcome, wait_before};
 use crate::snapshot::DECLARATION_PROPERTY;
 use crate::table::{kernel_fields, kernel_schema};
-use crate::{ColumnDeclaration, Declaration, Error, Measure, Result, Store, Table};
+use crate::{ColumnDeclaration, Declaration, Error, Measure, Result, Snapshot, Store, Table};
 
 impl Store {
     /// Gives a table a new declaration, and says which version has it. Older rows are NULL in new columns.
@@ -43,6 +46,7 @@ impl Table {
                 return Ok(snapshot.version());
             }
             let added = added_columns(old, new)?;
+            refuse_undeclared(&snapshot, new)?;
             let added: Vec<String> = added.iter().map(|column| column.name.clone()).collect();
             let commit = Commit {
                 message: Some(match added.as_slice() {
@@ -81,6 +85,24 @@ fn metadata(delta: &EagerSnapshot, new: &Declaration) -> Result<Metadata> {
         .and_then(|metadata| metadata.with_description(new.description.clone()))
         .and_then(|metadata| metadata.add_config_key(DECLARATION_PROPERTY.to_owned(), json))
         .map_err(|error| internal(error.to_string()))
+}
+
+/// Refuses a declaration that would hide a column which another program added, or read it as another type.
+fn refuse_undeclared(snapshot: &Snapshot, new: &Declaration) -> Result<()> {
+    let declared = new.schema();
+    let is_declared = |field: &&Arc<Field>| {
+        let same = declared.field_with_name(field.name());
+        same.is_ok_and(|same| same.data_type() == field.data_type())
+    };
+    match snapshot.schema.fields().iter().find(|it| !is_declared(it)) {
+        None => Ok(()),
+        Some(field) => Err(Error::Invalid(format!(
+            "table {}: another program added the column {} of type {}: declare it as it is",
+            new.name,
+            field.name(),
+            field.data_type()
+        ))),
+    }
 }
 
 /// The columns that the new declaration adds, if that and what only widens is all that it changes.

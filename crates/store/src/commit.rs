@@ -240,19 +240,21 @@ fn in_order(value: &Value) -> String {
     }
 }
 
-/// Whether an entry is whole: it says who committed, and where we did, every line is what it was.
+/// Whether an entry is whole: it has lines, and where we wrote them each is what it was.
 pub(crate) fn is_whole(entry: &[u8]) -> bool {
     let lines: Vec<Value> = actions(entry).collect();
     let written = entry
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
-    if lines.len() != written.count() {
+    if lines.is_empty() || lines.len() != written.count() {
         return false;
     }
-    let Some(info) = lines.iter().find_map(|line| line.get("commitInfo")) else {
-        return false;
+    let ours = |line: &Value| {
+        line["commitInfo"]["didymium"]["digest"]
+            .as_str()
+            .map(str::to_owned)
     };
-    match info["didymium"]["digest"].as_str() {
+    match lines.iter().find_map(ours) {
         Some(written) => written == digest(&lines),
         // Another program's.
         None => true,
