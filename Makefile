@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: demo test build python bench clean
+.PHONY: demo test build python bench duckdb clean
 
 demo: build python
 	$(call say,asking the questions$(comma) over gRPC with a stock Python stub)
@@ -50,6 +50,11 @@ $(VENV)/ready: $(REQUIREMENTS)
 bench:
 	$(call say,building in the release profile (the first time about 40 minutes on two cores))
 	cargo bench --workspace --bench growth
+
+# Loads, gap filling, as-of joins and growth beside DuckDB, both with two processors.
+duckdb: python
+	cargo build --release --workspace
+	PYTHONPATH=python:tests/python:benches $(PYTHON) benches/against_duckdb.py $(CARGO_TARGET_DIR)/release/didymium
 
 clean:
 	rm -rf $(CACHE)
