@@ -111,8 +111,8 @@ impl Table {
             .map_err(from_delta)?
             .eager_snapshot()
             .clone();
-        self.check_entries(unchecked..=eager.version()).await?;
         let snapshot = Arc::new(Snapshot::read(&self.name, &eager)?);
+        self.check_entries(unchecked..=eager.version()).await?;
         *newest = Some(Newest {
             delta,
             snapshot: Arc::clone(&snapshot),
