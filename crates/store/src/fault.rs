@@ -44,6 +44,16 @@ impl Faults {
         }
     }
 
+    /// Adds those of another part of the files. What every part of a file says of the whole is told once.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for fault in other.shown {
+            if !self.shown.contains(&fault) {
+                self.add(fault);
+            }
+        }
+        self.more += other.more;
+    }
+
     /// The faults that are told, in the order they were found.
     pub fn shown(&self) -> &[Fault] {
         &self.shown

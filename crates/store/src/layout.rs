@@ -1,13 +1,13 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions, cast, concat};
+use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
+use rayon::prelude::*;
 
 use crate::{Declaration, Error, Result};
 
@@ -59,16 +59,19 @@ impl Layout {
         self.converter.convert_columns(&columns).map_err(internal)
     }
 
-    /// Keys that compare within this batch only, and are short: a text is its rank among the batch's own.
-    pub(crate) fn own_keys(&self, batch: &RecordBatch) -> Result<Rows> {
-        let columns =
-            self.columns_of(batch)?
-                .into_iter()
-                .map(|column| match column.as_string_opt::<i32>() {
-                    Some(texts) => Arc::new(ranks(texts)) as ArrayRef,
-                    None => column,
-                });
-        let columns: Vec<ArrayRef> = columns.collect();
+    /// Keys that compare among these batches only, and are short: a text is its rank among theirs.
+    pub(crate) fn own_keys(&self, batches: &[&RecordBatch]) -> Result<Rows> {
+        let columns = self.schema.fields().iter().map(|field| {
+            let parts = batches.iter().map(|batch| column_of(batch, field.name()));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let parts = match field.data_type() {
+                DataType::Utf8 => ranks(&parts)?,
+                _ => parts,
+            };
+            let parts: Vec<_> = parts.iter().map(|part| part.as_ref()).collect();
+            concat(&parts).map_err(internal)
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let fields = columns
             .iter()
             .map(|column| SortField::new_with_options(column.data_type().clone(), ORDER));
@@ -91,43 +94,44 @@ impl Layout {
     }
 
     fn columns_of(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let columns = self.schema.fields().iter().map(|field| {
-            let name = field.name();
-            let column = batch.column_by_name(name).cloned();
-            column.ok_or_else(|| Error::Internal(format!("no column {name}")))
-        });
-        columns.collect()
+        let fields = self.schema.fields().iter();
+        fields.map(|field| column_of(batch, field.name())).collect()
     }
 }
 
-/// Each text's place among all texts of the column, in order.
-fn ranks(texts: &StringArray) -> UInt32Array {
-    let mut numbers: HashMap<&str, u32> = HashMap::new();
-    let mut distinct: Vec<&str> = Vec::new();
-    // Neighbours are often equal.
-    let mut last: Option<(&str, u32)> = None;
-    let mut number = |text| match last {
-        Some((known, number)) if known == text => number,
-        _ => {
-            let number = *numbers.entry(text).or_insert_with(|| {
-                distinct.push(text);
-                distinct.len() as u32 - 1
-            });
-            last = Some((text, number));
-            number
-        }
-    };
-    let numbered: Vec<Option<u32>> = texts.iter().map(|text| text.map(&mut number)).collect();
-    let mut order: Vec<usize> = (0..distinct.len()).collect();
-    order.sort_unstable_by_key(|number| distinct[*number]);
-    let mut ranks = vec![0; order.len()];
-    for (number, rank) in order.into_iter().zip(0..) {
-        ranks[number] = rank;
-    }
-    let ranked = numbered.into_iter();
-    ranked
-        .map(|number| number.map(|number| ranks[number as usize]))
-        .collect()
+fn column_of(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    let column = batch.column_by_name(name).cloned();
+    column.ok_or_else(|| Error::Internal(format!("no column {name}")))
+}
+
+/// For each text its place among all texts of the columns, in order.
+fn ranks(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    let numbered = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let columns = columns
+        .par_iter()
+        .map(|column| cast(column, &numbered).map_err(internal));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|column| column.as_dictionary::<Int32Type>())
+        .collect();
+    let texts = |column: &DictionaryArray<Int32Type>| column.values().as_string::<i32>().clone();
+    let distinct: Vec<StringArray> = columns.iter().map(|column| texts(column)).collect();
+    let mut all: Vec<&str> = distinct.iter().flatten().flatten().collect();
+    all.par_sort_unstable();
+    all.dedup();
+    let ranked = columns.par_iter().zip(&distinct).map(|(column, texts)| {
+        let rank = |text: Option<&str>| all.binary_search(&text.unwrap_or_default());
+        let ranks: Vec<u32> = texts
+            .iter()
+            .map(|text| rank(text).unwrap_or_else(|place| place) as u32)
+            .collect();
+        let ranks: UInt32Array = column
+            .keys()
+            .unary(|number| ranks.get(number as usize).copied().unwrap_or_default());
+        Arc::new(ranks) as ArrayRef
+    });
+    Ok(ranked.collect())
 }
 
 /// Where each row of the sorted batch stands in `keys`.
@@ -143,7 +147,7 @@ pub(crate) fn sorted_order(keys: &Rows) -> UInt32Array {
     };
     let mut order: Vec<(u128, u32)> = (0..keys.num_rows() as u32).map(head).collect();
     let key = |row: u32| keys.row(row as usize);
-    order.sort_unstable_by(|(a_head, a), (b_head, b)| {
+    order.par_sort_unstable_by(|(a_head, a), (b_head, b)| {
         let by_head = a_head.cmp(b_head);
         by_head.then_with(|| key(*a).cmp(&key(*b)).then(a.cmp(b)))
     });
@@ -188,13 +192,19 @@ pub(crate) fn internal(error: arrow::error::ArrowError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::UInt32Type;
+
     use super::*;
 
     #[test]
     fn ranks_compare_as_texts_do() {
-        let texts = StringArray::from(vec![Some("b"), None, Some("a"), Some("b"), Some("ab")]);
-        let ranked: Vec<_> = ranks(&texts).iter().collect();
-        assert_eq!(ranked, [Some(2), None, Some(0), Some(2), Some(1)]);
+        let one = StringArray::from(vec![Some("b"), None, Some("a"), Some("b")]);
+        let other = StringArray::from(vec![None, Some("c"), Some("ab")]);
+        let ranked = ranks(&[Arc::new(one), Arc::new(other)]).expect("ranked");
+        let ranked = ranked.iter().map(|part| part.as_primitive::<UInt32Type>());
+        let ranked: Vec<_> = ranked.flatten().collect();
+        let expected = [Some(2), None, Some(0), Some(2), None, Some(3), Some(1)];
+        assert_eq!(ranked, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod prepare;
 mod present;
 mod progress;
 mod raw;
+mod sorted;
 mod supersede;
 mod text;
 mod totals;
@@ -19,26 +20,26 @@ mod units;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle, available_parallelism};
 
-use arrow::array::RecordBatch;
 use bytes::Bytes;
 use deltalake_core::kernel::transaction::TableReference;
 use deltalake_core::kernel::{Action, EagerSnapshot};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use didymium_model::Day;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
-use crate::write::{NewFile, encode, hex, sha256};
+use crate::write::{FileWriter, NewFile, hex, sha256};
 use crate::{Declaration, Error, Result, Store, Table};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
-use prepare::{Prepared, prepare};
+use prepare::prepare;
 use present::Verdict;
 pub use progress::{Progress, Stage};
+use sorted::Sorted;
 
 /// One file to load.
 #[derive(Debug, Clone)]
@@ -194,7 +195,7 @@ impl Table {
     async fn land(
         &self,
         declaration: &Declaration,
-        prepared: &Arc<Prepared>,
+        prepared: &Arc<Sorted>,
         load: &Load,
     ) -> Result<Loaded> {
         let mut written = Written::default();
@@ -212,7 +213,7 @@ impl Table {
     async fn try_to_land(
         &self,
         declaration: &Declaration,
-        prepared: &Arc<Prepared>,
+        prepared: &Arc<Sorted>,
         load: &Load,
         written: &mut Written,
     ) -> Result<Loaded> {
@@ -267,7 +268,7 @@ impl Table {
     async fn write_new(
         &self,
         declaration: &Declaration,
-        prepared: &Arc<Prepared>,
+        prepared: &Arc<Sorted>,
         verdict: &Verdict,
         written: &mut Written,
     ) -> Result<()> {
@@ -277,12 +278,8 @@ impl Table {
         self.discard(written.paths()).await;
         *written = Written::default();
         let (rows_of, prepared) = (declaration.clone(), Arc::clone(prepared));
-        let places = verdict.new.clone();
-        written.new = blocking(move || match places.len() == prepared.rows.num_rows() {
-            true => encode_all(&rows_of, &prepared.rows),
-            false => encode_all(&rows_of, &prepared.only(&places)?.rows),
-        })
-        .await?;
+        let rows = verdict.new.clone();
+        written.new = blocking(move || encode_all(&rows_of, &prepared, &rows)).await?;
         for file in &written.new {
             self.put(&file.path, file.bytes.clone()).await?;
         }
@@ -319,7 +316,7 @@ impl Store {
             let loaded = Loaded {
                 version: 0,
                 load_id: load.id().to_owned(),
-                rows: prepared.rows.num_rows() as u64,
+                rows: prepared.count() as u64,
                 unchanged: 0,
                 superseded: 0,
                 repeated: false,
@@ -337,7 +334,7 @@ async fn prepared(
     declaration: &Declaration,
     request: LoadRequest,
     load: &Load,
-) -> Result<Arc<Prepared>> {
+) -> Result<Arc<Sorted>> {
     let (rows_of, load_id) = (declaration.clone(), load.id().to_owned());
     let prepared = blocking(move || prepare(&rows_of, &request, &load_id));
     prepared.await.map(Arc::new)
@@ -432,34 +429,34 @@ fn refuse_other_table(table: &str, options: &LoadOptions) -> Result<()> {
     }
 }
 
-/// Encodes the sorted rows into files that never part a series, several at a time.
-fn encode_all(declaration: &Declaration, rows: &RecordBatch) -> Result<Vec<NewFile>> {
-    let first = declaration.sort_columns()[0];
-    let first = Arc::clone(rows.column_by_name(first).ok_or_else(|| {
-        Error::Internal(format!("table {}: no column {first}", declaration.name))
-    })?);
-    let same_group =
-        |a: usize, b: usize| first.slice(a, 1).to_data() == first.slice(b, 1).to_data();
-    let runs = cut(rows.num_rows(), FILE_ROWS, same_group);
-    let threads = available_parallelism().map_or(1, usize::from);
-    let mut files = Vec::with_capacity(runs.len());
-    for runs in runs.chunks(threads) {
-        let encoded: Vec<Result<NewFile>> = thread::scope(|scope| {
-            let encode = |run: &Range<usize>| {
-                let rows = rows.slice(run.start, run.len());
-                scope.spawn(move || encode(declaration, &rows))
-            };
-            let running: Vec<_> = runs.iter().map(encode).collect();
-            running.into_iter().map(joined).collect()
-        });
-        files.extend(encoded.into_iter().collect::<Result<Vec<_>>>()?);
-    }
-    Ok(files)
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    let stopped = |_| Err(Error::Internal("a thread of the load stopped".to_owned()));
-    thread.join().unwrap_or_else(stopped)
+/// Encodes some of the rows, which are given in order, into files that never part a series, several at
+/// a time.
+fn encode_all(declaration: &Declaration, sorted: &Sorted, rows: &[u32]) -> Result<Vec<NewFile>> {
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let schema = sorted.row(*first as usize).schema();
+    let group = declaration.sort_columns()[0];
+    let group = |row: usize| {
+        let row = sorted.row(rows[row] as usize);
+        row.column_by_name(group).map(|value| value.to_data())
+    };
+    let files = match rows.len().div_ceil(FILE_ROWS) {
+        1 => 1,
+        // As many as keep all threads busy to the end.
+        several => several.next_multiple_of(rayon::current_num_threads()),
+    };
+    let runs = cut(rows.len(), rows.len().div_ceil(files), |a, b| {
+        group(a) == group(b)
+    });
+    let encode = |run: Range<usize>| {
+        let mut file = FileWriter::new(declaration, &schema)?;
+        for batch in sorted.batches_of(&rows[run]) {
+            file.write(&batch?)?;
+        }
+        file.finish()
+    };
+    runs.into_par_iter().map(encode).collect()
 }
 
 /// What tells a load from every other: its files, and all that says what they mean.

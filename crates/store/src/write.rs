@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::kernels::aggregate::{max, max_string, min, min_string};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, SchemaRef};
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
@@ -203,19 +203,9 @@ impl Bounds {
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
             let (known, nulls) = self.columns.entry(field.name().clone()).or_default();
             *nulls += column.null_count();
-            let Some((low, high)) = bounds(column.as_ref()) else {
-                continue;
-            };
-            if low.is_null() {
-                continue;
+            if let Some(more) = bounds(column.as_ref()) {
+                *known = Some(widened(known.take(), more));
             }
-            *known = Some(match known.take() {
-                None => (low, high),
-                Some((lowest, highest)) => (
-                    if low < lowest { low } else { lowest },
-                    if high > highest { high } else { highest },
-                ),
-            });
         }
     }
 
@@ -237,43 +227,70 @@ impl Bounds {
     }
 }
 
+/// The least and greatest value; `None` where all are NULL, and for types that have no bounds in the log.
 pub(crate) fn bounds(column: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
+    fn both<T>(
+        low: Option<T>,
+        high: Option<T>,
+        scalar: fn(Option<T>) -> ScalarValue,
+    ) -> Option<(ScalarValue, ScalarValue)> {
+        low.zip(high)
+            .map(|(low, high)| (scalar(Some(low)), scalar(Some(high))))
+    }
     match column.data_type() {
         DataType::Utf8 => {
-            let column = column.as_string::<i32>();
-            let text = |text: Option<&str>| ScalarValue::Utf8(text.map(str::to_owned));
-            Some((text(min_string(column)), text(max_string(column))))
+            let (low, high) = text_bounds(column.as_string::<i32>())?;
+            Some((ScalarValue::from(low), ScalarValue::from(high)))
         }
         DataType::Int64 => {
             let column = column.as_primitive::<Int64Type>();
-            Some((
-                ScalarValue::Int64(min(column)),
-                ScalarValue::Int64(max(column)),
-            ))
+            both(min(column), max(column), ScalarValue::Int64)
         }
         DataType::Float64 => {
             let column = column.as_primitive::<Float64Type>();
-            Some((
-                ScalarValue::Float64(min(column)),
-                ScalarValue::Float64(max(column)),
-            ))
+            both(min(column), max(column), ScalarValue::Float64)
         }
         DataType::Date32 => {
             let column = column.as_primitive::<Date32Type>();
-            Some((
-                ScalarValue::Date32(min(column)),
-                ScalarValue::Date32(max(column)),
-            ))
+            both(min(column), max(column), ScalarValue::Date32)
         }
         _ => None,
     }
+}
+
+fn text_bounds(texts: &StringArray) -> Option<(&str, &str)> {
+    let mut bounds: Option<(&str, &str)> = None;
+    let mut last = None;
+    for text in texts.iter().flatten() {
+        // Columns that are sorted, or say one thing, repeat their texts.
+        if last != Some(text) {
+            last = Some(text);
+            let (low, high) = bounds.unwrap_or((text, text));
+            bounds = Some((low.min(text), high.max(text)));
+        }
+    }
+    bounds
+}
+
+/// Bounds that hold both.
+pub(crate) fn widened(
+    known: Option<(ScalarValue, ScalarValue)>,
+    (low, high): (ScalarValue, ScalarValue),
+) -> (ScalarValue, ScalarValue) {
+    let Some((lowest, highest)) = known else {
+        return (low, high);
+    };
+    (
+        if low < lowest { low } else { lowest },
+        if high > highest { high } else { highest },
+    )
 }
 
 /// Whether every series has each period once: then the newest vintage of the file is the file.
 #[derive(Debug)]
 struct UniquePeriods {
     hold: bool,
-    last: Option<(String, i32, i32)>,
+    last: Option<(i32, i32, String)>,
 }
 
 impl UniquePeriods {
@@ -300,14 +317,15 @@ impl UniquePeriods {
         let series = series.as_string::<i32>();
         let start = start.as_primitive::<Date32Type>();
         let end = end.as_primitive::<Date32Type>();
-        let period = |row: usize| (series.value(row), start.value(row), end.value(row));
+        // The days first: they nearly always tell two neighbours apart.
+        let period = |row: usize| (start.value(row), end.value(row), series.value(row));
         let first = period(0);
         let follows = self
             .last
             .as_ref()
-            .is_none_or(|(series, start, end)| (series.as_str(), *start, *end) != first);
+            .is_none_or(|(start, end, series)| (*start, *end, series.as_str()) != first);
         self.hold = follows && (1..rows.num_rows()).all(|row| period(row - 1) != period(row));
-        let (series, start, end) = period(rows.num_rows() - 1);
-        self.last = Some((series.to_owned(), start, end));
+        let (start, end, series) = period(rows.num_rows() - 1);
+        self.last = Some((start, end, series.to_owned()));
     }
 }

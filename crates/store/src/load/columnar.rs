@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use ::parquet::errors::ParquetError;
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::Buffer;
@@ -12,16 +14,17 @@ use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
+use rayon::prelude::*;
 
-use super::raw::Raw;
+use super::raw::{PART_ROWS, Raw};
 use super::{Input, InputFormat};
 use crate::{Fault, Faults, Result};
 
 /// What an Arrow file begins with; a stream follows, then an index that is not needed.
 const ARROW_FILE: &[u8] = b"ARROW1\0\0";
 
-/// Reads all columns. `None` where the file is not readable.
-pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
+/// Reads all columns, in parts. None where the file is not readable.
+pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Vec<Raw>> {
     let (form, rows) = match input.format {
         InputFormat::Arrow => (
             "Arrow",
@@ -29,11 +32,11 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
         ),
         _ => (
             "Parquet",
-            parquet(input.bytes.clone()).map_err(|error| error.to_string()),
+            parquet(&input.bytes).map_err(|error| error.to_string()),
         ),
     };
-    let rows = match rows {
-        Ok(rows) => rows,
+    let batches = match rows {
+        Ok(batches) => batches,
         Err(error) => {
             faults.add(Fault {
                 file: input.name.clone(),
@@ -42,26 +45,52 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Option<Raw>> {
                 rule: format!("is not a readable {form} file: {error}"),
                 value: None,
             });
-            return Ok(None);
+            return Ok(Vec::new());
         }
     };
-    let names = rows.schema();
-    let names = names.fields().iter().map(|field| field.name().clone());
-    Ok(Some(Raw {
-        columns: names.zip(rows.columns().iter().cloned()).collect(),
-        row_numbers: (1..=rows.num_rows() as u64).collect(),
-    }))
+    let mut next = 1;
+    let parts = batches.into_iter().map(|rows| {
+        let first = next;
+        next += rows.num_rows() as u64;
+        let schema = rows.schema();
+        let names = schema.fields().iter().map(|field| field.name().clone());
+        Raw {
+            columns: names.zip(rows.columns().iter().cloned()).collect(),
+            row_numbers: (first..next).collect(),
+        }
+    });
+    Ok(parts.collect())
 }
 
-fn parquet(bytes: Bytes) -> Result<RecordBatch, ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let schema = Arc::clone(builder.schema());
-    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
-    Ok(concat_batches(&schema, &batches)?)
+/// The rows of a Parquet file, several of its groups at once. One batch at least.
+fn parquet(bytes: &Bytes) -> Result<Vec<RecordBatch>, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())?;
+    let mut groups: Vec<(Vec<usize>, i64)> = Vec::new();
+    for (group, of_file) in metadata.metadata().row_groups().iter().enumerate() {
+        match groups.last_mut() {
+            Some((groups, rows)) if *rows < PART_ROWS as i64 => {
+                groups.push(group);
+                *rows += of_file.num_rows();
+            }
+            _ => groups.push((vec![group], of_file.num_rows())),
+        }
+    }
+    let read = |groups: Vec<usize>| {
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
+        let reader = reader.with_row_groups(groups).with_batch_size(PART_ROWS);
+        Ok(reader.build()?.collect::<Result<Vec<_>, _>>()?)
+    };
+    let batches = groups.into_par_iter().map(|(groups, _)| read(groups));
+    let batches = batches.collect::<Result<Vec<_>, ParquetError>>()?.concat();
+    Ok(match batches.is_empty() {
+        true => vec![RecordBatch::new_empty(Arc::clone(metadata.schema()))],
+        false => batches,
+    })
 }
 
 /// By the decoder that never reserves what a damaged length asks for.
-fn arrow(bytes: &Bytes) -> Result<RecordBatch, ArrowError> {
+fn arrow(bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     let is_file = bytes.starts_with(ARROW_FILE);
     let stream = match is_file {
         true => stream_of(bytes).ok_or_else(|| ArrowError::IpcError("it has no end".to_owned()))?,
@@ -83,7 +112,20 @@ fn arrow(bytes: &Bytes) -> Result<RecordBatch, ArrowError> {
     if !is_file {
         decoder.finish()?;
     }
-    concat_batches(&schema, &batches)
+    let mut parts = Vec::new();
+    while !batches.is_empty() || parts.is_empty() {
+        // Some programs write very small ones.
+        let mut rows = 0;
+        let small = batches.iter().take_while(|batch| {
+            let goes_on = rows < PART_ROWS;
+            rows += batch.num_rows();
+            goes_on
+        });
+        let small = small.count();
+        parts.push(concat_batches(&schema, &batches[..small])?);
+        batches.drain(..small);
+    }
+    Ok(parts)
 }
 
 /// The stream within an Arrow file: an index, its length and the mark follow it.

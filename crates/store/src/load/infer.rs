@@ -72,6 +72,8 @@ fn kind(columns: &[&ArrayRef]) -> Result<ColumnType> {
             DataType::UInt64 => ColumnType::Int,
             given if given.is_integer() => ColumnType::Int,
             given if given.is_numeric() => ColumnType::Double,
+            // It says nothing.
+            _ if column.null_count() == column.len() => continue,
             _ => kind_of_texts(&texts(column)?),
         });
     }
@@ -85,9 +87,6 @@ fn kind(columns: &[&ArrayRef]) -> Result<ColumnType> {
 }
 
 fn kind_of_texts(texts: &StringArray) -> ColumnType {
-    if texts.null_count() == texts.len() {
-        return ColumnType::Text;
-    }
     let all = |is: fn(&str) -> bool| texts.iter().flatten().all(is);
     // 007 is a name.
     let is_int = |text: &str| {

@@ -11,11 +11,7 @@ use super::{Input, text};
 use crate::{Fault, Faults, Result};
 
 /// Reads every object's members as text; a member that an object lacks is NULL.
-pub(super) fn read(
-    input: &Input,
-    encoding: Option<&str>,
-    faults: &mut Faults,
-) -> Result<Option<Raw>> {
+pub(super) fn read(input: &Input, encoding: Option<&str>, faults: &mut Faults) -> Result<Vec<Raw>> {
     let mut fault = |row: u64, column: &str, rule: String| {
         faults.add(Fault {
             file: input.name.clone(),
@@ -29,7 +25,7 @@ pub(super) fn read(
         Ok(content) => content,
         Err(rule) => {
             fault(0, "", rule);
-            return Ok(None);
+            return Ok(Vec::new());
         }
     };
     let mut names: Vec<String> = Vec::new();
@@ -77,10 +73,10 @@ pub(super) fn read(
         pad(&mut cells, row_numbers.len());
         Arc::new(cells.finish()) as ArrayRef
     });
-    Ok(Some(Raw {
+    Ok(vec![Raw {
         columns: names.into_iter().zip(columns).collect(),
         row_numbers,
-    }))
+    }])
 }
 
 fn pad(cells: &mut StringBuilder, rows: usize) {

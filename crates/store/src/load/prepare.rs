@@ -1,31 +1,24 @@
-//! From files to rows that may be written: read, mapped, completed, checked, named and sorted.
+//! From files to rows that may be written: read, mapped, completed, checked and named, several parts at
+//! once, then sorted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{Field, Schema};
 use didymium_model::series_name;
+use rayon::prelude::*;
 
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
 use super::raw::{Raw, texts};
+use super::sorted::{Part, Sorted};
 use super::{Input, InputFormat, LoadOptions, LoadRequest, Stage, cells, totals, units};
-use crate::layout::{Layout, equal_neighbours, internal, sorted_order};
+use crate::layout::internal;
 use crate::standard_columns::{LOAD_ID, SERIES};
 use crate::{Declaration, Error, Fault, Faults, Result, TableKind};
 
-/// Rows in the table's order, and where each came from.
-#[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    pub(super) rows: RecordBatch,
-    files: Vec<String>,
-    /// For each row its file, and its row there.
-    origins: Vec<(u32, u64)>,
-}
-
-/// The rows of one file: the table's columns without those that the store writes, and each row's
+/// Rows of one file: the table's columns without those that the store writes, and each row's
 /// number.
 #[derive(Debug)]
 pub(super) struct Parsed {
@@ -35,70 +28,103 @@ pub(super) struct Parsed {
     pub(super) broken: HashSet<(usize, String)>,
 }
 
-impl Prepared {
-    /// The file and row that a row came from.
-    pub(super) fn origin(&self, row: usize) -> (&str, u64) {
-        let (file, number) = self.origins[row];
-        (&self.files[file as usize], number)
-    }
-
-    /// Some of the rows, in their order.
-    pub(super) fn only(&self, places: &[u32]) -> Result<Self> {
-        let order = UInt32Array::from(places.to_vec());
-        let origins = places.iter().map(|row| self.origins[*row as usize]);
-        Ok(Self {
-            rows: take_record_batch(&self.rows, &order).map_err(internal)?,
-            files: self.files.clone(),
-            origins: origins.collect(),
-        })
-    }
-}
-
 /// Reads every file and refuses all of them together when any row breaks a rule.
 pub(super) fn prepare(
     declaration: &Declaration,
     request: &LoadRequest,
     load_id: &str,
-) -> Result<Prepared> {
+) -> Result<Sorted> {
     let (inputs, options) = (&request.inputs, &request.options);
     let mut faults = Faults::default();
-    let mut parsed = Vec::with_capacity(inputs.len());
+    let mut parts = Vec::new();
     for (input, place) in inputs.iter().zip(0..) {
         request.progress.enter(Stage::Reading {
             file: input.name.clone(),
             place: place as usize + 1,
             of: inputs.len(),
         });
-        for set in sets(input, options, &mut faults)? {
-            let file = parse(declaration, set, input, options, &mut faults)?;
-            if let Some(file) = &file {
-                check(declaration, file, &input.name, request.now_ms, &mut faults);
-                totals::check(declaration, file, &input.name, &mut faults)?;
-            }
-            parsed.extend(file.map(|file| (place, file)));
+        let mut raw = Raw::read(input, encoding(options), &mut faults)?;
+        if !declaration.totals.is_empty() {
+            // A total's parts may stand anywhere in the file.
+            raw = Raw::whole(&raw)?.into_iter().collect();
+        }
+        let checking = Checking {
+            declaration,
+            input,
+            place,
+            options,
+            now_ms: request.now_ms,
+            load_id,
+        };
+        let checked = raw.into_par_iter().map(|raw| checking.check(raw));
+        for (checked, of_part) in checked.collect::<Result<Vec<_>>>()? {
+            faults.extend(of_part);
+            parts.extend(checked);
         }
     }
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
     }
-    let rows = parsed.iter().map(|(_, file)| file.row_numbers.len() as u64);
+    let rows = parts.iter().map(|part| part.row_numbers.len() as u64);
     request.progress.enter(Stage::Sorting { rows: rows.sum() });
-    sort(declaration, inputs, &parsed, load_id)
+    let files = inputs.iter().map(|input| input.name.clone()).collect();
+    Sorted::of(declaration, files, parts)
 }
 
-/// A file's rows by the table's names: more than one set where a row of the file becomes several.
+/// What the parts of one file are held to.
+struct Checking<'a> {
+    declaration: &'a Declaration,
+    input: &'a Input,
+    /// The file's, among those of the load.
+    place: u32,
+    options: &'a LoadOptions,
+    now_ms: i64,
+    load_id: &'a str,
+}
+
+impl Checking<'_> {
+    /// The rows of the table that a part of the file becomes, if no rule is broken.
+    fn check(&self, raw: Raw) -> Result<(Vec<Part>, Faults)> {
+        let mut faults = Faults::default();
+        let mut parts = Vec::new();
+        let file = &self.input.name;
+        for set in named(raw, self.input, self.options, &mut faults)? {
+            let parsed = parse(self.declaration, set, self.input, self.options, &mut faults)?;
+            let Some(parsed) = parsed else { continue };
+            check(self.declaration, &parsed, file, self.now_ms, &mut faults);
+            totals::check(self.declaration, &parsed, file, &mut faults)?;
+            if faults.is_empty() {
+                parts.push(Part {
+                    rows: with_own_columns(self.declaration, &parsed.rows, self.load_id)?,
+                    file: self.place,
+                    row_numbers: parsed.row_numbers,
+                });
+            }
+        }
+        Ok((parts, faults))
+    }
+}
+
+/// A file's rows by the table's names, in parts: more of them where a row of the file becomes several.
 pub(super) fn sets(input: &Input, options: &LoadOptions, faults: &mut Faults) -> Result<Vec<Raw>> {
-    let encoding = options
-        .mapping
-        .as_ref()
-        .and_then(|it| it.encoding.as_deref());
-    let Some(raw) = Raw::read(input, encoding, faults)? else {
-        return Ok(Vec::new());
-    };
+    let mut sets = Vec::new();
+    for raw in Raw::read(input, encoding(options), faults)? {
+        let mut of_part = Faults::default();
+        sets.extend(named(raw, input, options, &mut of_part)?);
+        faults.extend(of_part);
+    }
+    Ok(sets)
+}
+
+fn named(raw: Raw, input: &Input, options: &LoadOptions, faults: &mut Faults) -> Result<Vec<Raw>> {
     match &options.mapping {
         None => Ok(vec![raw.with_plain_names(input, faults)]),
         Some(mapping) => mapping.apply(&raw, input, faults),
     }
+}
+
+fn encoding(options: &LoadOptions) -> Option<&str> {
+    options.mapping.as_ref()?.encoding.as_deref()
 }
 
 fn parse(
@@ -162,56 +188,6 @@ fn refuse_units(cells: &cells::Cells, file: &str, faults: &mut Faults) {
             }
         }
     }
-}
-
-fn sort(
-    declaration: &Declaration,
-    inputs: &[Input],
-    parsed: &[(u32, Parsed)],
-    load_id: &str,
-) -> Result<Prepared> {
-    let batches = parsed
-        .iter()
-        .map(|(_, file)| with_own_columns(declaration, &file.rows, load_id));
-    let batches = batches.collect::<Result<Vec<_>>>()?;
-    let rows = concat_batches(&declaration.schema(), &batches).map_err(internal)?;
-    let origins = parsed
-        .iter()
-        .flat_map(|(place, file)| file.row_numbers.iter().map(|row| (*place, *row)));
-    let unsorted = Prepared {
-        rows,
-        files: inputs.iter().map(|input| input.name.clone()).collect(),
-        origins: origins.collect(),
-    };
-    let layout = Layout::of(declaration)?;
-    if layout.is_in_order(&unsorted.rows)? {
-        return Ok(unsorted);
-    }
-    let keys = layout.own_keys(&unsorted.rows)?;
-    let order = sorted_order(&keys);
-
-    let mut faults = Faults::default();
-    for (first, second) in equal_neighbours(&keys, &order) {
-        let (first_file, first_row) = unsorted.origin(first as usize);
-        let (file, row) = unsorted.origin(second as usize);
-        let elsewhere = match first_file == file {
-            true => String::new(),
-            false => format!(" of {first_file}"),
-        };
-        let key = declaration.sort_columns().join(", ");
-        faults.add(Fault {
-            file: file.to_owned(),
-            row,
-            column: String::new(),
-            rule: format!("has the same {key} as row {first_row}{elsewhere}"),
-            value: None,
-        });
-    }
-    if !faults.is_empty() {
-        return Err(Error::Faulty(faults));
-    }
-    drop(keys);
-    unsorted.only(order.values())
 }
 
 /// Puts the columns that the store writes around a series table's own: the series' name in front, the

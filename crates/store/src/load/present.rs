@@ -8,7 +8,7 @@ use arrow::row::OwnedRow;
 use datafusion::common::ScalarValue;
 use didymium_model::Status;
 
-use super::prepare::Prepared;
+use super::sorted::Sorted;
 use crate::data_file::DataFile;
 use crate::layout::Layout;
 use crate::standard_columns::LOAD_ID;
@@ -51,7 +51,7 @@ pub(super) struct Contradicted {
 
 impl Verdict {
     /// The faults of rows that contradict the table without saying why.
-    pub(super) fn faults(&self, declaration: &Declaration, prepared: &Prepared) -> Faults {
+    pub(super) fn faults(&self, declaration: &Declaration, prepared: &Sorted) -> Faults {
         let key = declaration.sort_columns().join(", ");
         let mut by: Vec<u32> = self
             .contradicted
@@ -83,10 +83,10 @@ impl Table {
     pub(super) async fn compare(
         &self,
         declaration: &Declaration,
-        prepared: &Prepared,
+        prepared: &Sorted,
         snapshot: &Snapshot,
     ) -> Result<Verdict> {
-        let rows = prepared.rows.num_rows() as u32;
+        let rows = prepared.count() as u32;
         let overlapping = self.overlapping(declaration, prepared, snapshot);
         if overlapping.is_empty() {
             return Ok(Verdict {
@@ -95,10 +95,13 @@ impl Table {
             });
         }
         let forms = Forms::of(declaration)?;
-        let subjects = forms.subject.keys(&prepared.rows)?;
+        let subjects = prepared.batches().into_iter();
+        let subjects = subjects.map(|rows| forms.subject.keys(rows));
+        let subjects = subjects.collect::<Result<Vec<_>>>()?;
         let mut groups: HashMap<&[u8], Group> = HashMap::new();
         for row in 0..rows {
-            let subject = subjects.row(row as usize).data();
+            let (part, place) = prepared.place(row as usize);
+            let subject = subjects[part].row(place).data();
             groups.entry(subject).or_default().new.push(row);
         }
         for file in overlapping {
@@ -130,7 +133,7 @@ impl Table {
     fn overlapping<'s>(
         &self,
         declaration: &Declaration,
-        prepared: &Prepared,
+        prepared: &Sorted,
         snapshot: &'s Snapshot,
     ) -> Vec<&'s DataFile> {
         let compared = match declaration.kind {
@@ -142,7 +145,7 @@ impl Table {
             .into_iter()
             .filter_map(|name| {
                 let place = snapshot.schema.index_of(name).ok()?;
-                let own = crate::write::bounds(prepared.rows.column_by_name(name)?.as_ref())?;
+                let own = prepared.bounds(name)?;
                 Some((place, own))
             })
             .collect();
@@ -253,14 +256,14 @@ struct Met {
 }
 
 impl Group {
-    fn judge(self, forms: &Forms, prepared: &Prepared, verdict: &mut Verdict) -> Result<()> {
+    fn judge(self, forms: &Forms, prepared: &Sorted, verdict: &mut Verdict) -> Result<()> {
         if self.met.is_empty() {
             verdict.new.extend(self.new);
             return Ok(());
         }
         let mut sayings = Vec::with_capacity(self.new.len());
         for row in self.new {
-            let saying = forms.saying(&prepared.rows.slice(row as usize, 1))?;
+            let saying = forms.saying(&prepared.row(row as usize))?;
             sayings.push((row, saying));
         }
         sayings.sort_by_key(|(_, saying)| saying.vintage);

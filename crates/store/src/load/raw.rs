@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
-use arrow::compute::cast;
+use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
 
 use super::{Input, InputFormat, columnar, csv, ndjson};
 use crate::layout::internal;
 use crate::{Fault, Faults, Result};
 
-/// Columns by the file's own names: text out of CSV and JSON, typed out of Parquet and Arrow.
+/// About how many rows are read and checked at once, by one thread.
+pub(super) const PART_ROWS: usize = 64 * 1024;
+
+/// Some rows of a file, by its own names: text out of CSV and JSON, typed out of Parquet and Arrow.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Raw {
     pub(super) columns: Vec<(String, ArrayRef)>,
@@ -19,20 +22,59 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Reads a file; what is not readable of it is a fault.
+    /// Reads a file, in parts that follow one another: all have its columns. What is not readable of it is
+    /// a fault; there are no parts then.
     ///
     /// `encoding` is a text's, unless the file's own is named.
     pub(super) fn read(
         input: &Input,
         encoding: Option<&str>,
         faults: &mut Faults,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Vec<Self>> {
         let encoding = input.encoding.as_deref().or(encoding);
-        match input.format {
+        let parts = match input.format {
             InputFormat::Csv => csv::read(input, encoding, faults),
             InputFormat::NdJson => ndjson::read(input, encoding, faults),
             InputFormat::Parquet | InputFormat::Arrow => columnar::read(input, faults),
+        };
+        Ok(parts?.into_iter().flat_map(Self::in_parts).collect())
+    }
+
+    fn in_parts(self) -> Vec<Self> {
+        let rows = self.rows();
+        if rows <= PART_ROWS {
+            return vec![self];
         }
+        let part = |start: usize| {
+            let length = PART_ROWS.min(rows - start);
+            let columns = self.columns.iter();
+            Self {
+                columns: columns
+                    .map(|(name, values)| (name.clone(), values.slice(start, length)))
+                    .collect(),
+                row_numbers: self.row_numbers[start..start + length].to_vec(),
+            }
+        };
+        (0..rows).step_by(PART_ROWS).map(part).collect()
+    }
+
+    /// The parts as one.
+    pub(super) fn whole(parts: &[Self]) -> Result<Option<Self>> {
+        let Some(first) = parts.first() else {
+            return Ok(None);
+        };
+        let columns = first.columns.iter().map(|(name, _)| {
+            let parts: Vec<_> = parts.iter().filter_map(|part| part.column(name)).collect();
+            let parts: Vec<_> = parts.iter().map(|part| part.as_ref()).collect();
+            Ok((name.clone(), concat(&parts).map_err(internal)?))
+        });
+        Ok(Some(Self {
+            columns: columns.collect::<Result<_>>()?,
+            row_numbers: parts
+                .iter()
+                .flat_map(|part| part.row_numbers.iter().copied())
+                .collect(),
+        }))
     }
 
     /// A column by its name.
