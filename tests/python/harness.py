@@ -120,7 +120,7 @@ class Server:
             raise
         with self.process.stdout as stdout:
             assert stdout.read() == "", "more than one line on stdout"
-        assert "panicked" not in self.log.read_text()
+        assert "panicked" not in self.log.read_text(), self.log.read_text()[-3000:]
         self.channel.close()
         return code
 

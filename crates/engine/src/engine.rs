@@ -231,8 +231,9 @@ impl Engine {
             }
         };
         let opened = scope.opened.values();
-        let bytes: u64 = opened.map(|(_, snapshot)| snapshot.bytes()).sum();
-        let in_order = !tables.is_empty() && bytes < SnapshotTable::ONE_PARTITION_BYTES;
+        let rows: Option<u64> = opened.map(|(_, snapshot)| snapshot.rows()).sum();
+        let is_small = rows.is_some_and(|rows| rows < SnapshotTable::ONE_PARTITION_ROWS);
+        let in_order = !tables.is_empty() && is_small;
         let partitions = if in_order { 1 } else { self.limits.threads };
         let mut state = with_tables(&self.base, tables, system_tables, partitions)?;
         if let Some(rates) = rates {

@@ -64,6 +64,9 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
         // Sorted files stay sorted through a repartition.
         .with_prefer_existing_sort(true);
     let options = config.options_mut();
+    // A table that comes cut between its series is as good as hashed by them, and in order.
+    options.optimizer.subset_repartition_threshold = 2;
+    options.optimizer.preserve_file_partitions = 2;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
     // The default would reserve more for each sort than a small pool holds.

@@ -32,13 +32,18 @@ impl Day {
 
     /// Reads `YYYY-MM-DD` and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
-        let shaped = text.len() == 10
-            && text.bytes().enumerate().all(|(i, byte)| match i {
-                4 | 7 => byte == b'-',
-                _ => byte.is_ascii_digit(),
-            });
-        let date = shaped.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())??;
-        Some(Self::from_date(date))
+        let bytes: &[u8; 10] = text.as_bytes().try_into().ok()?;
+        let [y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd] = bytes else {
+            return None;
+        };
+        let number = |digits: &[u8]| {
+            digits.iter().try_fold(0, |number, digit| {
+                let is_digit = digit.is_ascii_digit();
+                is_digit.then(|| number * 10 + u32::from(digit - b'0'))
+            })
+        };
+        let year = number(&[*y, *yy, *yyy, *yyyy])?;
+        Self::from_ymd(year as i32, number(&[*m, *mm])?, number(&[*d, *dd])?)
     }
 
     /// Year, month and day; `None` beyond the years that chrono knows.

@@ -65,10 +65,7 @@ impl Table {
             .merge(&snapshot, &declaration, &files, &mut written)
             .await
         {
-            Ok(()) => {
-                self.replace(&declaration, &files, &written, author, now_ms)
-                    .await
-            }
+            Ok(()) => self.replace(&files, &written, author, now_ms).await,
             Err(error) => Err(error),
         };
         // Files of a commit whose outcome is not known must stay.
@@ -168,7 +165,6 @@ impl Table {
     /// Commits the new files in the place of the old ones, as long as all of those are live.
     async fn replace(
         &self,
-        declaration: &Declaration,
         files: &[DataFile],
         written: &[NewFile],
         author: &str,
@@ -202,7 +198,7 @@ impl Table {
                 .map(|file| Ok(Action::Remove(file.remove(now_ms, false))));
             let added = written
                 .iter()
-                .map(|file| file.add(declaration, now_ms, false).map(Action::Add));
+                .map(|file| file.add(now_ms, false).map(Action::Add));
             let actions = removed.chain(added).collect::<Result<Vec<_>>>()?;
             let read: &dyn TableReference = &delta;
             if let Outcome::Committed(version) = commit.run(self.log(), Some(read), actions).await?
@@ -263,7 +259,7 @@ fn mergeable(snapshot: &Snapshot) -> Vec<DataFile> {
             other != index && theirs.as_ref().is_none_or(|(l, h)| !(h < low || l > high))
         })
     };
-    let is_foreign = |file: &DataFile| file.sorted_by != declaration.sort_columns();
+    let is_foreign = |file: &DataFile| file.order.sorted_by != declaration.sort_columns();
     let chosen: Vec<usize> = (0..files.len())
         .filter(|index| {
             let file = &files[*index];

@@ -11,11 +11,7 @@ use didymium_model::Day;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The tag of files that our writer made: the columns that it sorted the file by.
-pub(crate) const SORTED_TAG: &str = "didymium.sorted_by";
-
-/// The tag that says whether every series has each period once in the file.
-pub(crate) const UNIQUE_PERIODS_TAG: &str = "didymium.unique_periods";
+use crate::file_order::FileOrder;
 
 /// A live file of one version of a table.
 #[derive(Debug, Clone)]
@@ -26,10 +22,8 @@ pub(crate) struct DataFile {
     pub(crate) modified_ms: i64,
     /// What the log knows of its rows and columns, in the schema's order.
     pub(crate) statistics: Arc<Statistics>,
-    /// The columns that it is sorted by; empty for a file that another program appended.
-    pub(crate) sorted_by: Vec<String>,
-    /// Whether every series has each period once in it.
-    pub(crate) unique_periods: bool,
+    /// The order of its rows.
+    pub(crate) order: FileOrder,
 }
 
 impl DataFile {
@@ -38,6 +32,11 @@ impl DataFile {
         let statistics = self.statistics.column_statistics.get(column)?;
         let low = statistics.min_value.get_value()?;
         Some((low, statistics.max_value.get_value()?))
+    }
+
+    /// How many rows it has, where the log says it.
+    pub(crate) fn rows(&self) -> Option<usize> {
+        self.statistics.num_rows.get_value().copied()
     }
 
     /// The log's line that takes the file out of the table. The file itself stays for the versions
@@ -109,7 +108,7 @@ impl FileStatistics {
 }
 
 /// A bound out of the log; `None` for types whose bounds the log does not carry exactly.
-fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+pub(crate) fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
     Some(match data_type {
         DataType::Utf8 => ScalarValue::Utf8(Some(value.as_str()?.to_owned())),
         DataType::Int64 => ScalarValue::Int64(Some(value.as_i64()?)),

@@ -1,9 +1,10 @@
 //! The order of a table's rows: sorting, comparing and cutting them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions, cast, concat};
 use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -106,30 +107,41 @@ fn column_of(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
 
 /// For each text its place among all texts of the columns, in order.
 fn ranks(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    let numbered = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let columns = columns
         .par_iter()
-        .map(|column| cast(column, &numbered).map_err(internal));
+        .map(|column| cast(column, &coded).map_err(internal));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let columns: Vec<_> = columns
         .iter()
         .map(|column| column.as_dictionary::<Int32Type>())
         .collect();
-    let texts = |column: &DictionaryArray<Int32Type>| column.values().as_string::<i32>().clone();
-    let distinct: Vec<StringArray> = columns.iter().map(|column| texts(column)).collect();
-    let mut all: Vec<&str> = distinct.iter().flatten().flatten().collect();
-    all.par_sort_unstable();
-    all.dedup();
-    let ranked = columns.par_iter().zip(&distinct).map(|(column, texts)| {
-        let rank = |text: Option<&str>| all.binary_search(&text.unwrap_or_default());
-        let ranks: Vec<u32> = texts
-            .iter()
-            .map(|text| rank(text).unwrap_or_else(|place| place) as u32)
-            .collect();
-        let ranks: UInt32Array = column
-            .keys()
-            .unary(|number| ranks.get(number as usize).copied().unwrap_or_default());
-        Arc::new(ranks) as ArrayRef
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let numbered: Vec<Vec<u32>> = columns
+        .iter()
+        .map(|column| {
+            let texts = column.values().as_string::<i32>();
+            let number = |text| {
+                let next = numbers.len() as u32;
+                *numbers.entry(text).or_insert(next)
+            };
+            texts
+                .iter()
+                .map(Option::unwrap_or_default)
+                .map(number)
+                .collect()
+        })
+        .collect();
+    let mut sorted: Vec<(&str, u32)> = numbers.into_iter().collect();
+    sorted.par_sort_unstable();
+    let mut ranks = vec![0; sorted.len()];
+    for ((_, number), rank) in sorted.into_iter().zip(0..) {
+        ranks[number as usize] = rank;
+    }
+    let ranked = columns.par_iter().zip(&numbered).map(|(column, numbers)| {
+        let rank = |code: i32| numbers.get(code as usize).map(|it| ranks[*it as usize]);
+        let ranked: UInt32Array = column.keys().unary(|code| rank(code).unwrap_or_default());
+        Arc::new(ranked) as ArrayRef
     });
     Ok(ranked.collect())
 }
@@ -159,12 +171,10 @@ pub(crate) fn sorted_order(keys: &Rows) -> UInt32Array {
 }
 
 /// Neighbours that are equal, as pairs of places in `order`.
-pub(crate) fn equal_neighbours<'a>(
-    keys: &'a Rows,
-    order: &'a UInt32Array,
-) -> impl Iterator<Item = (u32, u32)> + 'a {
-    let pairs = order.values().windows(2).map(|pair| (pair[0], pair[1]));
-    pairs.filter(|(a, b)| keys.row(*a as usize) == keys.row(*b as usize))
+pub(crate) fn equal_neighbours(keys: &Rows, order: &UInt32Array) -> Vec<(u32, u32)> {
+    let pairs = order.values().par_windows(2).map(|pair| (pair[0], pair[1]));
+    let equal = pairs.filter(|(a, b)| keys.row(*a as usize) == keys.row(*b as usize));
+    equal.collect()
 }
 
 /// Cuts `rows` sorted rows into runs of about `size`, never between two rows of one group.
@@ -192,6 +202,7 @@ pub(crate) fn internal(error: arrow::error::ArrowError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::StringArray;
     use arrow::datatypes::UInt32Type;
 
     use super::*;

@@ -246,7 +246,7 @@ impl Table {
             load.progress.enter(Stage::Writing { rows: loaded.rows });
             self.write_new(declaration, prepared, &verdict, written)
                 .await?;
-            let mut actions = written.adds(declaration, load.commit.now_ms)?;
+            let mut actions = written.adds(load.commit.now_ms)?;
             let replaced = self
                 .superseded(declaration, &snapshot, &verdict, load, written)
                 .await?;
@@ -396,9 +396,9 @@ struct Written {
 }
 
 impl Written {
-    fn adds(&self, declaration: &Declaration, now_ms: i64) -> Result<Vec<Action>> {
+    fn adds(&self, now_ms: i64) -> Result<Vec<Action>> {
         let new = self.new.iter();
-        new.map(|file| file.add(declaration, now_ms, true).map(Action::Add))
+        new.map(|file| file.add(now_ms, true).map(Action::Add))
             .collect()
     }
 

@@ -102,7 +102,7 @@ impl Table {
                 if kept.num_rows() > 0 {
                     let file = encode(&declaration, &kept)?;
                     self.put(&file.path, file.bytes.clone()).await?;
-                    changes.push(Action::Add(file.add(&declaration, now_ms, true)?));
+                    changes.push(Action::Add(file.add(now_ms, true)?));
                     written.push(file);
                 }
             }

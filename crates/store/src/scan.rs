@@ -9,26 +9,34 @@ use chrono::{TimeZone, Utc};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PrunableStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DFSchema, DataFusionError, Result, SplitPoint};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetRowSelection,
+};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr, RangePartitioning,
+};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use object_store::ObjectMeta;
+use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::data_file::DataFile;
+use crate::file_order::FileOrder;
 use crate::in_order::InOrderExec;
 use crate::layout::ORDER;
+use crate::parts::{self, Slice};
+use crate::standard_columns::SORT;
 use crate::store::OBJECT_STORE_URL;
 use crate::table::has_checksum;
 use crate::{Snapshot, Table};
@@ -41,9 +49,9 @@ pub struct SnapshotTable {
 }
 
 impl SnapshotTable {
-    /// Tables below this size are read as one partition, which keeps the order for every PARTITION
-    /// BY; reading them in parallel would only make the engine merge them again.
-    pub const ONE_PARTITION_BYTES: u64 = 64 * 1024 * 1024;
+    /// Tables with fewer rows are read as one partition: a second thread would gain nothing, and a sum of
+    /// doubles does not depend on which part of them comes first.
+    pub const ONE_PARTITION_ROWS: u64 = 256 * 1024;
 
     /// The provider of `snapshot`, which is one of `table`'s.
     pub fn new(table: Arc<Table>, snapshot: Arc<Snapshot>) -> Self {
@@ -79,10 +87,61 @@ impl SnapshotTable {
     /// The order that every one of these files keeps, if they all do.
     fn order(&self, files: &[&DataFile]) -> Option<LexOrdering> {
         let columns = self.snapshot.declaration.as_ref()?.sort_columns();
-        if files.iter().any(|file| file.sorted_by != columns) {
+        if files.iter().any(|file| file.order.sorted_by != columns) {
             return None;
         }
         ordering(&columns, &self.snapshot.schema)
+    }
+
+    /// The other orders that these files keep as well: by the columns that name a series instead of its
+    /// name, and by the ends of periods instead of their starts.
+    fn more_orders(&self, files: &[&DataFile]) -> Vec<LexOrdering> {
+        let Some(declaration) = &self.snapshot.declaration else {
+            return Vec::new();
+        };
+        let all = |keeps: fn(&FileOrder) -> bool| files.iter().all(|file| keeps(&file.order));
+        let [series, start, end, others @ ..] = SORT;
+        let keys = declaration.series_columns();
+        let keys: Vec<&str> = keys.filter(|key| !self.is_constant(files, key)).collect();
+        let keys_rise = keys.first().is_some_and(|key| {
+            let key = self.snapshot.schema.index_of(key).ok();
+            files.windows(2).all(|pair| precedes(pair[0], pair[1], key))
+        });
+        let mut series = vec![vec![series]];
+        if keys_rise && all(|order| order.keys_in_order) {
+            series.push(keys);
+        }
+        let mut periods = vec![[start, end]];
+        if all(|order| order.ends_in_order) {
+            periods.push([end, start]);
+        }
+        let orders = series.iter().flat_map(|series| {
+            periods.iter().map(|period| {
+                let columns = series.iter().chain(period).chain(&others);
+                ordering(&columns.copied().collect::<Vec<_>>(), &self.snapshot.schema)
+            })
+        });
+        // The first is the table's own.
+        orders.skip(1).flatten().collect()
+    }
+
+    /// Whether the log says that all rows of the files have one value in a column.
+    fn is_constant(&self, files: &[&DataFile], column: &str) -> bool {
+        let Ok(place) = self.snapshot.schema.index_of(column) else {
+            return false;
+        };
+        let value = |file: &&DataFile| {
+            let statistics = &file.statistics.column_statistics[place];
+            let is_exact = statistics.min_value.is_exact() == Some(true);
+            let (low, high) = file.bounds(place)?;
+            let is_one = is_exact && low == high && statistics.null_count == Precision::Exact(0);
+            is_one.then(|| low.clone())
+        };
+        let mut values = files.iter().map(value);
+        match values.next() {
+            Some(Some(first)) => values.all(|value| value.as_ref() == Some(&first)),
+            _ => false,
+        }
     }
 
     /// The columns of these places and those that the files are sorted by.
@@ -96,8 +155,9 @@ impl SnapshotTable {
         all
     }
 
-    fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
-        PartitionedFile::new_from_meta(ObjectMeta {
+    fn partitioned_file(&self, slice: &Slice<'_>) -> PartitionedFile {
+        let file = slice.file;
+        let whole = PartitionedFile::new_from_meta(ObjectMeta {
             location: self.table.location(&file.path),
             last_modified: Utc
                 .timestamp_millis_opt(file.modified_ms)
@@ -107,7 +167,54 @@ impl SnapshotTable {
             e_tag: None,
             version: None,
         })
-        .with_statistics(Arc::clone(&file.statistics))
+        .with_statistics(slice.statistics());
+        if slice.is_whole() {
+            return whole;
+        }
+        let rows = file.rows().unwrap_or_default();
+        let rows = RowSelection::from_consecutive_ranges([slice.rows.clone()].into_iter(), rows);
+        whole.with_extension(ParquetRowSelection::new(rows))
+    }
+
+    /// The files in groups that are read at once, and what the engine may know of how the rows are
+    /// spread over them.
+    fn groups(
+        &self,
+        files: &[&DataFile],
+        order: Option<&LexOrdering>,
+        threads: usize,
+    ) -> (Vec<FileGroup>, Option<Partitioning>) {
+        let first = order.map(first_column);
+        let small = is_small(files);
+        let follow_on = first.is_none()
+            || files
+                .windows(2)
+                .all(|pair| precedes(pair[0], pair[1], first));
+        let group = |slices: &[Slice<'_>]| {
+            let files = slices.iter().map(|slice| self.partitioned_file(slice));
+            FileGroup::new(files.collect())
+        };
+        if small && follow_on {
+            let slices: Vec<_> = files.iter().map(|file| Slice::whole(file)).collect();
+            return (vec![group(&slices)], None);
+        }
+        let parts = match (order, first) {
+            (Some(order), Some(first)) if follow_on => {
+                parts::cut(files, first, threads).map(|parts| (order, parts))
+            }
+            _ => None,
+        };
+        let Some((order, parts)) = parts else {
+            let groups = files.iter().map(|file| group(&[Slice::whole(file)]));
+            return (groups.collect(), None);
+        };
+        let groups = parts.iter().map(|part| group(&part.slices)).collect();
+        let splits = parts.into_iter().filter_map(|part| part.first);
+        let splits: Vec<_> = splits.map(|first| SplitPoint::new(vec![first])).collect();
+        let range = LexOrdering::new([order.first().clone()])
+            .filter(|_| !splits.is_empty())
+            .map(|by| Partitioning::Range(RangePartitioning::new(by, splits)));
+        (groups, range)
     }
 }
 
@@ -156,23 +263,21 @@ impl TableProvider for SnapshotTable {
             let (a, b) = (first.map(|it| a.bounds(it)), first.map(|it| b.bounds(it)));
             a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
         });
-        let small = files.iter().map(|file| file.bytes).sum::<u64>() < Self::ONE_PARTITION_BYTES;
-        let follow_on = first.is_none()
-            || files
-                .windows(2)
-                .all(|pair| precedes(pair[0], pair[1], first));
-        let partitioned = files.iter().map(|file| self.partitioned_file(file));
-        let groups: Vec<FileGroup> = if small && follow_on {
-            vec![FileGroup::new(partitioned.collect())]
-        } else {
-            partitioned.map(|file| FileGroup::new(vec![file])).collect()
-        };
+        let threads = state.config().target_partitions();
+        let (groups, partitioning) = self.groups(&files, order.as_ref(), threads);
         // Files that overlap are merged in the table's order, whichever columns are wanted: else sums of
         // doubles would depend on which file comes first.
-        let merge = small && groups.len() > 1 && order.is_some();
+        let merge = is_small(&files) && groups.len() > 1 && order.is_some();
         let wanted = projection.filter(|_| merge);
         let with_order = wanted.map(|wanted| self.with_sort_columns(wanted));
 
+        let orders = match order {
+            None => Vec::new(),
+            Some(order) => [order]
+                .into_iter()
+                .chain(self.more_orders(&files))
+                .collect(),
+        };
         let mut options = state.table_options().parquet.clone();
         if files.iter().any(|file| !has_checksum(file)) {
             // Another program's bounds leave NaN out, in the file as in the log.
@@ -190,7 +295,8 @@ impl TableProvider for SnapshotTable {
             .with_file_groups(groups)
             .with_projection_indices(with_order.or_else(|| projection.cloned()))?
             .with_limit(limit)
-            .with_output_ordering(order.into_iter().collect());
+            .with_output_partitioning(partitioning)
+            .with_output_ordering(orders);
         let plan = DataSourceExec::from_data_source(scan.build());
         let kept = self
             .snapshot
@@ -209,6 +315,11 @@ impl TableProvider for SnapshotTable {
             None => Ok(plan),
         }
     }
+}
+
+fn is_small(files: &[&DataFile]) -> bool {
+    let rows: Option<usize> = files.iter().map(|file| file.rows()).sum();
+    rows.is_some_and(|rows| (rows as u64) < SnapshotTable::ONE_PARTITION_ROWS)
 }
 
 /// The columns of these places in the table.

@@ -176,7 +176,8 @@ fn every_row_counts(snapshot: &Snapshot, day: Day) -> bool {
             .map(Status::word)
             .all(|word| word < low.as_str() || word > high.as_str())
     };
-    let counts = |file: &DataFile| file.unique_periods && is_public(file) && none_set_aside(file);
+    let counts =
+        |file: &DataFile| file.order.unique_periods && is_public(file) && none_set_aside(file);
     files.iter().all(counts)
         && ["period_start", "series"]
             .into_iter()

@@ -6,7 +6,8 @@ use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
 
-use crate::data_file::{DataFile, FileStatistics, SORTED_TAG, UNIQUE_PERIODS_TAG};
+use crate::data_file::{DataFile, FileStatistics};
+use crate::file_order::FileOrder;
 use crate::{Declaration, Error, Result};
 
 /// What a statement reads: the files of one version, which never change.
@@ -80,7 +81,7 @@ impl Snapshot {
                 .num_rows
                 .get_value()
                 .map(|rows| *rows as u64),
-            sorted_by: &file.sorted_by,
+            sorted_by: &file.order.sorted_by,
         })
     }
 
@@ -110,23 +111,20 @@ impl Snapshot {
                     add.path
                 ))
             })?;
-            let mut tags = add.tags.unwrap_or_default();
-            let sorted_by = tags.remove(SORTED_TAG).flatten();
-            let sorted_by: Vec<String> = sorted_by
-                .map(|columns| columns.split(',').map(str::to_owned).collect())
-                .unwrap_or_default();
-            let unique_periods =
-                tags.remove(UNIQUE_PERIODS_TAG).flatten().as_deref() == Some("true");
+            let type_of = |name: &str| {
+                let field = schema.field_with_name(name).ok()?;
+                Some(field.data_type().clone())
+            };
+            let order = FileOrder::of_tags(add.tags.unwrap_or_default(), type_of);
             let statistics = statistics
                 .unwrap_or_default()
-                .in_schema(&schema, !sorted_by.is_empty());
+                .in_schema(&schema, !order.sorted_by.is_empty());
             files.push(DataFile {
                 path: add.path,
                 bytes: add.size as u64,
                 modified_ms: add.modification_time,
                 statistics: Arc::new(statistics),
-                sorted_by,
-                unique_periods,
+                order,
             });
         }
         Ok(Self {

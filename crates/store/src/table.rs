@@ -383,7 +383,7 @@ fn is_intact(file: &DataFile, bytes: &[u8]) -> bool {
 
 /// Whether our writer made the file, which puts a checksum in the name.
 pub(crate) fn has_checksum(file: &DataFile) -> bool {
-    !file.sorted_by.is_empty()
+    !file.order.sorted_by.is_empty()
 }
 
 /// Whether a file's bytes are those that its name has the checksum of; `None` for a name without one.

@@ -14,8 +14,10 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{
-    Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, PhysicalExpr,
+    Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, Partitioning,
+    PhysicalExpr,
 };
 use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -27,6 +29,7 @@ use didymium_model::{Day, Revision, Statement, Status, Vintages};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::scan::ordering;
+use crate::standard_columns::SERIES;
 use crate::{Declaration, Error};
 
 /// What is told of each series and period.
@@ -173,9 +176,16 @@ impl ExecutionPlan for VintagesExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// One stream, so that no period is parted.
+    /// No period is parted: one stream, unless the table comes cut between its series already.
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::SinglePartition]
+        let schema = self.input.schema();
+        let series = Column::new_with_schema(SERIES, &schema);
+        match (self.input.output_partitioning(), series) {
+            (Partitioning::Range(_), Ok(series)) => {
+                vec![Distribution::KeyPartitioned(vec![Arc::new(series)])]
+            }
+            _ => vec![Distribution::SinglePartition],
+        }
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {

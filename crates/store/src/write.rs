@@ -17,7 +17,8 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
-use crate::data_file::{FileStatistics, SORTED_TAG, UNIQUE_PERIODS_TAG, bound};
+use crate::data_file::{FileStatistics, bound};
+use crate::file_order::{FileOrder, OrderWatch};
 use crate::{Declaration, Error, Result, TableKind};
 
 /// Rows of a row group: small enough to skip well, large enough to compress.
@@ -34,7 +35,7 @@ pub(crate) struct NewFile {
     pub(crate) bytes: Bytes,
     size: usize,
     statistics: FileStatistics,
-    unique_periods: bool,
+    order: FileOrder,
 }
 
 /// Encodes rows that are sorted as the declaration says.
@@ -49,7 +50,7 @@ pub(crate) struct FileWriter {
     writer: ArrowWriter<Vec<u8>>,
     rows: usize,
     statistics: Bounds,
-    periods: UniquePeriods,
+    order: OrderWatch,
 }
 
 impl FileWriter {
@@ -62,7 +63,7 @@ impl FileWriter {
             writer: writer.map_err(unwritable)?,
             rows: 0,
             statistics: Bounds::default(),
-            periods: UniquePeriods::new(declaration),
+            order: OrderWatch::new(declaration),
         })
     }
 
@@ -70,8 +71,7 @@ impl FileWriter {
         self.writer.write(rows).map_err(unwritable)?;
         self.rows += rows.num_rows();
         self.statistics.add(rows);
-        self.periods.add(rows);
-        Ok(())
+        self.order.add(rows)
     }
 
     /// What has been encoded of it, whole row groups.
@@ -87,7 +87,7 @@ impl FileWriter {
             size: bytes.len(),
             bytes: bytes.into(),
             statistics: self.statistics.finish(self.rows),
-            unique_periods: self.periods.hold,
+            order: self.order.finish(),
         })
     }
 }
@@ -121,24 +121,9 @@ impl NewFile {
 
     /// The log's line that brings the file into the table; `data_change` says whether its rows are
     /// new there.
-    pub(crate) fn add(
-        &self,
-        declaration: &Declaration,
-        now_ms: i64,
-        data_change: bool,
-    ) -> Result<Add> {
+    pub(crate) fn add(&self, now_ms: i64, data_change: bool) -> Result<Add> {
         let statistics = serde_json::to_string(&self.statistics)
             .map_err(|error| Error::Internal(format!("statistics of {}: {error}", self.path)))?;
-        let tags = HashMap::from([
-            (
-                SORTED_TAG.to_owned(),
-                Some(declaration.sort_columns().join(",")),
-            ),
-            (
-                UNIQUE_PERIODS_TAG.to_owned(),
-                Some(self.unique_periods.to_string()),
-            ),
-        ]);
         Ok(Add {
             path: self.path.clone(),
             partition_values: HashMap::new(),
@@ -146,7 +131,7 @@ impl NewFile {
             modification_time: now_ms,
             data_change,
             stats: Some(statistics),
-            tags: Some(tags),
+            tags: Some(self.order.tags()),
             deletion_vector: None,
             base_row_id: None,
             default_row_commit_version: None,
@@ -284,48 +269,4 @@ pub(crate) fn widened(
         if low < lowest { low } else { lowest },
         if high > highest { high } else { highest },
     )
-}
-
-/// Whether every series has each period once: then the newest vintage of the file is the file.
-#[derive(Debug)]
-struct UniquePeriods {
-    hold: bool,
-    last: Option<(i32, i32, String)>,
-}
-
-impl UniquePeriods {
-    fn new(declaration: &Declaration) -> Self {
-        Self {
-            hold: declaration.kind == TableKind::Series,
-            last: None,
-        }
-    }
-
-    fn add(&mut self, rows: &RecordBatch) {
-        if !self.hold || rows.num_rows() == 0 {
-            return;
-        }
-        let column = |name: &str| rows.column_by_name(name);
-        let (Some(series), Some(start), Some(end)) = (
-            column("series"),
-            column("period_start"),
-            column("period_end"),
-        ) else {
-            self.hold = false;
-            return;
-        };
-        let series = series.as_string::<i32>();
-        let start = start.as_primitive::<Date32Type>();
-        let end = end.as_primitive::<Date32Type>();
-        // The days first: they nearly always tell two neighbours apart.
-        let period = |row: usize| (start.value(row), end.value(row), series.value(row));
-        let first = period(0);
-        let follows = self
-            .last
-            .as_ref()
-            .is_none_or(|(start, end, series)| (*start, *end, series.as_str()) != first);
-        self.hold = follows && (1..rows.num_rows()).all(|row| period(row - 1) != period(row));
-        let (start, end, series) = period(rows.num_rows() - 1);
-        self.last = Some((start, end, series.to_owned()));
-    }
 }

@@ -3,27 +3,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DFSchema, Result, internal_err};
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
+use datafusion_physical_expr::equivalence::ProjectionMapping;
 use datafusion_physical_expr::{
     Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, PhysicalExpr,
     PhysicalSortRequirement,
 };
 use datafusion_physical_plan::execution_plan::ChildrenPropertiesMode;
+use datafusion_physical_plan::projection::{
+    EmbeddedProjection, ProjectionExec, try_embed_projection,
+};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::asof_join::matches::Matches;
-use crate::asof_join::right::{ASCENDING, Converter, Right, Side, SideExprs};
+use crate::asof_join::right::{ASCENDING, Right, Side, SideExprs};
 use crate::asof_join::{ASOF_JOIN, AsofJoin};
 use crate::error::invalid;
 
@@ -41,6 +45,10 @@ pub(crate) struct AsofJoinExec {
     /// Whether equal times match, and whether a right row on the lower bound does.
     is_strict: (bool, bool),
     is_outer: bool,
+    /// The columns that it gives, by their places in both sides together.
+    projection: Vec<usize>,
+    /// The columns of both sides together.
+    both: SchemaRef,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
@@ -74,15 +82,16 @@ impl AsofJoinExec {
             lower: lower.map(|lower| of_right(&lower.right)).transpose()?,
         };
         let is_strict = (node.upper.is_strict, lower.is_some_and(|it| it.is_strict));
-        let schema = Arc::clone(node.schema().inner());
+        let both = Arc::clone(node.schema().inner());
+        let projection = (0..both.fields().len()).collect();
         let exprs = (left_exprs, right_exprs);
-        Ok(Self::new(
+        Self::new(
             (left, right),
             exprs,
             is_strict,
             node.is_outer,
-            schema,
-        ))
+            (projection, both),
+        )
     }
 
     fn new(
@@ -90,27 +99,32 @@ impl AsofJoinExec {
         exprs: (SideExprs, SideExprs),
         is_strict: (bool, bool),
         is_outer: bool,
-        schema: SchemaRef,
-    ) -> Self {
-        let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
+        (projection, both): (Vec<usize>, SchemaRef),
+    ) -> Result<Self> {
+        let mut of_both = EquivalenceProperties::new(Arc::clone(&both));
         // The left rows keep their places and their order.
         let orders = left.equivalence_properties().oeq_class().iter().cloned();
-        equivalences.add_orderings(orders);
+        of_both.add_orderings(orders);
+        let mapping = ProjectionMapping::from_indices(&projection, &both)?;
+        let schema = Arc::new(both.project(&projection)?);
+        let equivalences = of_both.project(&mapping, Arc::clone(&schema));
         let properties = Arc::new(PlanProperties::new(
             equivalences,
-            left.output_partitioning().clone(),
+            left.output_partitioning().project(&mapping, &of_both),
             left.pipeline_behavior(),
             left.boundedness(),
         ));
-        Self {
+        Ok(Self {
             left,
             right,
             exprs,
             is_strict,
             is_outer,
+            projection,
+            both,
             schema,
             properties,
-        }
+        })
     }
 }
 
@@ -152,8 +166,16 @@ impl ExecutionPlan for AsofJoinExec {
             self.exprs.clone(),
             self.is_strict,
             self.is_outer,
-            Arc::clone(&self.schema),
-        )))
+            (self.projection.clone(), Arc::clone(&self.both)),
+        )?))
+    }
+
+    /// Columns that nobody wants need not be put together.
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        try_embed_projection(projection, self)
     }
 
     fn with_new_children(
@@ -181,12 +203,12 @@ impl ExecutionPlan for AsofJoinExec {
     }
 
     /// Rows of one key meet in one stream.
-    fn required_input_distribution(&self) -> Vec<Distribution> {
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         let of = |side: &SideExprs| match side.keys.is_empty() {
             true => Distribution::SinglePartition,
             false => Distribution::KeyPartitioned(side.keys.clone()),
         };
-        vec![of(&self.exprs.0), of(&self.exprs.1)]
+        InputDistributionRequirements::co_partitioned(vec![of(&self.exprs.0), of(&self.exprs.1)])
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
@@ -211,12 +233,6 @@ impl ExecutionPlan for AsofJoinExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (left_exprs, right_exprs) = &self.exprs;
-        let left_schema = self.left.schema();
-        let types = left_exprs
-            .keys
-            .iter()
-            .map(|key| key.data_type(&left_schema));
-        let converter = Converter::new(types.collect::<Result<_>>()?)?;
         let memory = MemoryConsumer::new("AsofJoinExec").register(context.memory_pool());
         let right = self.right.execute(partition, Arc::clone(&context))?;
         let joining = Joining {
@@ -224,9 +240,9 @@ impl ExecutionPlan for AsofJoinExec {
             left_exprs: left_exprs.clone(),
             right: Right::new(right, right_exprs.clone()),
             right_schema: self.right.schema(),
-            converter,
             is_strict: self.is_strict,
             is_outer: self.is_outer,
+            projection: self.projection.clone(),
             memory,
             schema: Arc::clone(&self.schema),
         };
@@ -241,14 +257,28 @@ impl ExecutionPlan for AsofJoinExec {
     }
 }
 
+impl EmbeddedProjection for AsofJoinExec {
+    fn with_projection(&self, projection: Option<Vec<usize>>) -> Result<Self> {
+        let places = projection.unwrap_or_else(|| (0..self.projection.len()).collect());
+        let places = places.into_iter().map(|place| self.projection[place]);
+        Self::new(
+            (Arc::clone(&self.left), Arc::clone(&self.right)),
+            self.exprs.clone(),
+            self.is_strict,
+            self.is_outer,
+            (places.collect(), Arc::clone(&self.both)),
+        )
+    }
+}
+
 struct Joining {
     left: SendableRecordBatchStream,
     left_exprs: SideExprs,
     right: Right,
     right_schema: SchemaRef,
-    converter: Converter,
     is_strict: (bool, bool),
     is_outer: bool,
+    projection: Vec<usize>,
     memory: MemoryReservation,
     schema: SchemaRef,
 }
@@ -259,7 +289,8 @@ impl Joining {
         let Some(batch) = self.left.next().await.transpose()? else {
             return Ok(None);
         };
-        let left = Side::of(batch, &self.left_exprs, &self.converter)?;
+        let left = Side::of(batch, &self.left_exprs)?;
+        self.right.face(&left)?;
         let rows = left.batch.num_rows();
         let mut matches = Matches::new(Arc::clone(&self.right_schema), rows);
         for row in 0..rows {
@@ -267,14 +298,11 @@ impl Joining {
                 matches.push(None)?;
                 continue;
             };
-            let key = left.key(row);
-            self.right
-                .pass(key, time, self.is_strict.0, &self.converter)
-                .await?;
-            let lower = left.lower(row);
-            let candidate = self.right.candidate.as_ref();
-            let found = candidate.filter(|found| {
-                found.has_key(key) && self.is_above(lower, found.side.lower(found.row))
+            let (strict, strict_lower) = self.is_strict;
+            let found = self.right.pass(&left, row, time, strict).await?;
+            let lower = self.left_exprs.lower.is_some().then(|| left.lower(row));
+            let found = found.filter(|found| {
+                lower.is_none_or(|lower| is_above(lower, found.side.lower(found.row), strict_lower))
             });
             if found.is_some_and(|found| found.is_tied) {
                 return Err(invalid(
@@ -285,22 +313,19 @@ impl Joining {
             matches.push(found)?;
         }
         self.memory.try_resize(matches.bytes())?;
-        let columns = matches.columns(&left.batch, self.is_outer)?;
-        Ok(Some(RecordBatch::try_new(
-            Arc::clone(&self.schema),
-            columns,
-        )?))
+        let columns = matches.columns(&left.batch, self.is_outer, &self.projection)?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(matches.count(self.is_outer)));
+        let schema = Arc::clone(&self.schema);
+        let joined = RecordBatch::try_new_with_options(schema, columns, &rows)?;
+        Ok(Some(joined))
     }
+}
 
-    /// Whether a right row lies above the lower bound, where there is one.
-    fn is_above(&self, of_left: Option<i64>, of_right: Option<i64>) -> bool {
-        if self.left_exprs.lower.is_none() {
-            return true;
-        }
-        match (of_left, of_right) {
-            (Some(bound), Some(found)) if self.is_strict.1 => found > bound,
-            (Some(bound), Some(found)) => found >= bound,
-            _ => false,
-        }
+/// Whether a right row lies above the lower bound.
+fn is_above(of_left: Option<i64>, of_right: Option<i64>, is_strict: bool) -> bool {
+    match (of_left, of_right) {
+        (Some(bound), Some(found)) if is_strict => found > bound,
+        (Some(bound), Some(found)) => found >= bound,
+        _ => false,
     }
 }

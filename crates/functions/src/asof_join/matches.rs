@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 
-use crate::asof_join::right::Candidate;
+use crate::asof_join::right::{Candidate, Side};
 
 /// How many right batches are held before their found rows are put together.
 const HELD: usize = 16;
@@ -16,6 +16,8 @@ const HELD: usize = 16;
 pub(super) struct Matches {
     schema: SchemaRef,
     held: Vec<RecordBatch>,
+    /// The rows that were held last.
+    last: Option<Arc<Side>>,
     found: Vec<Option<(usize, usize)>>,
 }
 
@@ -25,6 +27,7 @@ impl Matches {
         Self {
             schema,
             held: Vec::new(),
+            last: None,
             found: Vec::with_capacity(rows),
         }
     }
@@ -34,13 +37,17 @@ impl Matches {
             self.found.push(None);
             return Ok(());
         };
-        let batch = &candidate.side.batch;
-        let is_held = self.held.last().is_some_and(|last| is_same(last, batch));
-        if !is_held {
+        let side = &candidate.side;
+        if !self
+            .last
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last, side))
+        {
             if self.held.len() == HELD {
                 self.put_together()?;
             }
-            self.held.push(batch.clone());
+            self.held.push(side.batch.clone());
+            self.last = Some(Arc::clone(side));
         }
         self.found.push(Some((self.held.len() - 1, candidate.row)));
         Ok(())
@@ -57,7 +64,8 @@ impl Matches {
     /// Keeps of the held batches only the rows that were found.
     fn put_together(&mut self) -> Result<()> {
         let places: Vec<_> = self.found.iter().flatten().copied().collect();
-        let columns = self.gathered(&places, false)?;
+        let columns = (0..self.schema.fields().len()).map(|it| self.gathered(it, &places, false));
+        let columns = columns.collect::<Result<_>>()?;
         self.held = vec![RecordBatch::try_new(Arc::clone(&self.schema), columns)?];
         let mut next = 0..;
         for found in self.found.iter_mut().flatten() {
@@ -66,55 +74,64 @@ impl Matches {
         Ok(())
     }
 
-    /// The columns of left rows and their matches; without `is_outer` only of left rows that have one.
-    pub(super) fn columns(&self, left: &RecordBatch, is_outer: bool) -> Result<Vec<ArrayRef>> {
-        let mut columns = Vec::with_capacity(left.num_columns() + self.schema.fields().len());
-        if is_outer {
-            columns.extend(left.columns().iter().cloned());
-            let nothing = (self.held.len(), 0);
-            let places: Vec<_> = self.found.iter().map(|it| it.unwrap_or(nothing)).collect();
-            columns.extend(self.gathered(&places, true)?);
-            return Ok(columns);
-        }
-        let matched = self
-            .found
-            .iter()
-            .enumerate()
-            .filter(|(_, found)| found.is_some());
-        let rows = UInt32Array::from_iter_values(matched.map(|(row, _)| row as u32));
-        for column in left.columns() {
-            columns.push(take(column, &rows, None)?);
-        }
-        let places: Vec<_> = self.found.iter().flatten().copied().collect();
-        columns.extend(self.gathered(&places, false)?);
-        Ok(columns)
-    }
-
-    /// The right columns of these places; with `with_null` there is one more batch, of one row of NULLs.
-    fn gathered(&self, places: &[(usize, usize)], with_null: bool) -> Result<Vec<ArrayRef>> {
-        let fields = self.schema.fields().iter().enumerate();
-        let column = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
-            let null = new_null_array(field.data_type(), 1);
-            let mut parts: Vec<&dyn arrow::array::Array> = self
-                .held
-                .iter()
-                .map(|batch| batch.column(index).as_ref())
-                .collect();
-            if with_null || parts.is_empty() {
-                parts.push(null.as_ref());
-            }
-            Ok(interleave(&parts, places)?)
+    /// Some columns of the left rows and their matches, by their places in both sides together; without
+    /// `is_outer` only of left rows that have one.
+    pub(super) fn columns(
+        &self,
+        left: &RecordBatch,
+        is_outer: bool,
+        wanted: &[usize],
+    ) -> Result<Vec<ArrayRef>> {
+        // Of the left rows that stay, their matches; in a batch of its own comes one row of NULLs.
+        let nothing = (self.held.len(), 0);
+        let found = self.found.iter();
+        let places: Vec<_> = match is_outer {
+            true => found.map(|it| it.unwrap_or(nothing)).collect(),
+            false => found.flatten().copied().collect(),
         };
-        fields.map(column).collect()
-    }
-}
-
-/// Whether two batches are the same rows in memory.
-fn is_same(one: &RecordBatch, other: &RecordBatch) -> bool {
-    one.num_rows() == other.num_rows()
-        && one
-            .columns()
+        let all_stay = places.len() == left.num_rows();
+        let stay = match all_stay {
+            true => UInt32Array::from(Vec::<u32>::new()),
+            false => self.matched(),
+        };
+        let columns = wanted
             .iter()
-            .zip(other.columns())
-            .all(|(one, other)| Arc::ptr_eq(one, other))
+            .map(|place| match place.checked_sub(left.num_columns()) {
+                None if all_stay => Ok(Arc::clone(left.column(*place))),
+                None => Ok(take(left.column(*place), &stay, None)?),
+                Some(place) => self.gathered(place, &places, is_outer),
+            });
+        columns.collect()
+    }
+
+    /// How many rows that gives.
+    pub(super) fn count(&self, is_outer: bool) -> usize {
+        match is_outer {
+            true => self.found.len(),
+            false => self.found.iter().flatten().count(),
+        }
+    }
+
+    /// The left rows that found one.
+    fn matched(&self) -> UInt32Array {
+        let found = self.found.iter().enumerate();
+        let matched = found.filter(|(_, found)| found.is_some());
+        UInt32Array::from_iter_values(matched.map(|(row, _)| row as u32))
+    }
+
+    /// A right column at these places; with `with_null` there is one more batch, of one row of NULLs.
+    fn gathered(
+        &self,
+        column: usize,
+        places: &[(usize, usize)],
+        with_null: bool,
+    ) -> Result<ArrayRef> {
+        let null = new_null_array(self.schema.field(column).data_type(), 1);
+        let held = self.held.iter();
+        let mut parts: Vec<&dyn Array> = held.map(|batch| batch.column(column).as_ref()).collect();
+        if with_null || parts.is_empty() {
+            parts.push(null.as_ref());
+        }
+        Ok(interleave(&parts, places)?)
+    }
 }

@@ -1,12 +1,14 @@
 //! The right side of an as-of join, read forward only.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DynComparator, Int64Array, RecordBatch, make_comparator,
+};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Int64Type};
-use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use datafusion_common::Result;
 use datafusion_execution::SendableRecordBatchStream;
 use datafusion_physical_expr::PhysicalExpr;
@@ -31,7 +33,7 @@ pub(super) struct SideExprs {
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) batch: RecordBatch,
-    keys: Option<Rows>,
+    keys: Vec<ArrayRef>,
     /// Rows of which a key is NULL match nothing.
     null_keys: Vec<ArrayRef>,
     times: Int64Array,
@@ -39,7 +41,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn of(batch: RecordBatch, exprs: &SideExprs, converter: &Converter) -> Result<Self> {
+    pub(super) fn of(batch: RecordBatch, exprs: &SideExprs) -> Result<Self> {
         let rows = batch.num_rows();
         let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(&batch)?.into_array(rows);
         let keys = exprs.keys.iter().map(column).collect::<Result<Vec<_>>>()?;
@@ -49,20 +51,14 @@ impl Side {
         };
         let times = number(&exprs.time)?;
         let lower = exprs.lower.as_ref().map(number).transpose()?;
+        let null_keys = keys.iter().filter(|key| key.null_count() > 0);
         Ok(Self {
-            keys: converter.rows(&keys)?,
-            null_keys: keys
-                .into_iter()
-                .filter(|key| key.null_count() > 0)
-                .collect(),
+            null_keys: null_keys.cloned().collect(),
+            keys,
             times,
             lower,
             batch,
         })
-    }
-
-    pub(super) fn key(&self, row: usize) -> Option<Row<'_>> {
-        self.keys.as_ref().map(|keys| keys.row(row))
     }
 
     /// The time of a row that can match.
@@ -79,53 +75,61 @@ impl Side {
     }
 }
 
-/// Makes keys comparable between both sides.
-#[derive(Debug)]
-pub(super) struct Converter(Option<RowConverter>);
+/// Compares the keys of rows of one side with those of another.
+#[derive(Clone)]
+struct KeyOrder(Arc<[DynComparator]>);
 
-impl Converter {
-    pub(super) fn new(types: Vec<DataType>) -> Result<Self> {
-        if types.is_empty() {
-            return Ok(Self(None));
-        }
-        let fields = types
-            .into_iter()
-            .map(|data_type| SortField::new_with_options(data_type, ASCENDING))
-            .collect();
-        Ok(Self(Some(RowConverter::new(fields)?)))
+impl KeyOrder {
+    fn of(one: &Side, other: &Side) -> Result<Self> {
+        let keys = one.keys.iter().zip(&other.keys);
+        let comparators = keys.map(|(one, other)| make_comparator(one, other, ASCENDING));
+        Ok(Self(comparators.collect::<Result<_, _>>()?))
     }
 
-    fn rows(&self, keys: &[ArrayRef]) -> Result<Option<Rows>> {
-        let rows = self.0.as_ref().map(|it| it.convert_columns(keys));
-        Ok(rows.transpose()?)
+    fn compare(&self, one: usize, other: usize) -> Ordering {
+        let mut each = self.0.iter().map(|compare| compare(one, other));
+        each.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
+
+impl fmt::Debug for KeyOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyOrder of {} keys", self.0.len())
     }
 }
 
 /// The newest right row so far that a left row may match.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) side: Arc<Side>,
     pub(super) row: usize,
-    pub(super) time: i64,
-    key: Option<OwnedRow>,
+    time: i64,
     /// Whether another right row has its key and time.
     pub(super) is_tied: bool,
+    /// The left rows' keys beside its own.
+    of_left: KeyOrder,
 }
 
-impl Candidate {
-    pub(super) fn has_key(&self, key: Option<Row<'_>>) -> bool {
-        self.key.as_ref().map(OwnedRow::row) == key
-    }
+/// Right rows that came together, and their keys beside those of others.
+#[derive(Debug)]
+struct Ahead {
+    side: Arc<Side>,
+    /// The first of them that has not been passed.
+    next: usize,
+    of_left: KeyOrder,
+    of_own: KeyOrder,
+    /// Of the candidate, which may be one of the rows before.
+    of_candidate: Option<KeyOrder>,
 }
 
 /// The right rows, of which those that are not after the left ones have been passed.
 pub(super) struct Right {
     input: SendableRecordBatchStream,
     exprs: SideExprs,
-    /// The rows that come next, and the first of them.
-    ahead: Option<(Arc<Side>, usize)>,
+    /// `None` before the first rows and after the last.
+    ahead: Option<Ahead>,
     ended: bool,
-    pub(super) candidate: Option<Candidate>,
+    candidate: Option<Candidate>,
 }
 
 impl Right {
@@ -139,60 +143,98 @@ impl Right {
         }
     }
 
-    /// Passes all rows of earlier keys, and those of this key up to a time, with it or without.
-    pub(super) async fn pass(
-        &mut self,
-        key: Option<Row<'_>>,
-        time: i64,
-        is_strict: bool,
-        converter: &Converter,
-    ) -> Result<()> {
-        loop {
-            let Some((side, row)) = self.peek(converter).await? else {
-                return Ok(());
-            };
-            let right_time = side.time(row);
-            let is_passed = match side.key(row).cmp(&key) {
-                Ordering::Less => true,
-                Ordering::Greater => false,
-                Ordering::Equal => match right_time {
-                    None => true,
-                    Some(right_time) if is_strict => right_time < time,
-                    Some(right_time) => right_time <= time,
-                },
-            };
-            if !is_passed {
-                return Ok(());
-            }
-            if let Some(time) = right_time {
-                let right_key = side.key(row);
-                let is_tied = self
-                    .candidate
-                    .as_ref()
-                    .is_some_and(|last| last.time == time && last.has_key(right_key));
-                self.candidate = Some(Candidate {
-                    key: right_key.map(|key| key.owned()),
-                    row,
-                    time,
-                    is_tied,
-                    side: Arc::clone(&side),
-                });
-            }
-            self.ahead = (row + 1 < side.batch.num_rows()).then_some((side, row + 1));
+    /// Turns to the left rows that come next.
+    pub(super) fn face(&mut self, left: &Side) -> Result<()> {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.of_left = KeyOrder::of(left, &ahead.side)?;
         }
+        if let Some(candidate) = &mut self.candidate {
+            candidate.of_left = KeyOrder::of(left, &candidate.side)?;
+        }
+        Ok(())
     }
 
-    async fn peek(&mut self, converter: &Converter) -> Result<Option<(Arc<Side>, usize)>> {
-        while self.ahead.is_none() && !self.ended {
-            match self.input.next().await.transpose()? {
-                None => self.ended = true,
-                Some(batch) if batch.num_rows() == 0 => {}
-                Some(batch) => {
-                    let side = Side::of(batch, &self.exprs, converter)?;
-                    self.ahead = Some((Arc::new(side), 0));
-                }
-            }
+    /// Passes all rows of keys before a left row's, and those of its key up to a time, with it or without;
+    /// gives the last that has its key.
+    pub(super) async fn pass(
+        &mut self,
+        left: &Side,
+        row: usize,
+        time: i64,
+        is_strict: bool,
+    ) -> Result<Option<&Candidate>> {
+        while !self.pass_known(row, time, is_strict) {
+            let Some(batch) = self.input.next().await.transpose()? else {
+                self.ahead = None;
+                self.ended = true;
+                continue;
+            };
+            let side = Side::of(batch, &self.exprs)?;
+            let candidate = self.candidate.as_ref();
+            self.ahead = Some(Ahead {
+                of_left: KeyOrder::of(left, &side)?,
+                of_own: KeyOrder::of(&side, &side)?,
+                of_candidate: candidate
+                    .map(|candidate| KeyOrder::of(&candidate.side, &side))
+                    .transpose()?,
+                side: Arc::new(side),
+                next: 0,
+            });
         }
-        Ok(self.ahead.clone())
+        let candidate = self.candidate.as_ref();
+        Ok(candidate.filter(|found| found.of_left.compare(row, found.row).is_eq()))
+    }
+
+    /// As far as rows have come; false where more may have to be passed.
+    fn pass_known(&mut self, left: usize, time: i64, is_strict: bool) -> bool {
+        let Some(ahead) = &mut self.ahead else {
+            return self.ended;
+        };
+        let rows = ahead.side.batch.num_rows();
+        while ahead.next < rows {
+            let row = ahead.next;
+            let right_time = ahead.side.time(row);
+            let is_passed = match ahead.of_left.compare(left, row) {
+                Ordering::Greater => true,
+                Ordering::Less => false,
+                Ordering::Equal => right_time.is_none_or(|right_time| match is_strict {
+                    true => right_time < time,
+                    false => right_time <= time,
+                }),
+            };
+            if !is_passed {
+                return true;
+            }
+            if let Some(time) = right_time {
+                ahead.offer(row, time, &mut self.candidate);
+            }
+            ahead.next += 1;
+        }
+        false
+    }
+}
+
+impl Ahead {
+    /// Puts one of the rows in the place of the candidate.
+    fn offer(&mut self, row: usize, time: i64, candidate: &mut Option<Candidate>) {
+        let Some(last) = candidate else {
+            *candidate = Some(Candidate {
+                side: Arc::clone(&self.side),
+                row,
+                time,
+                is_tied: false,
+                of_left: self.of_left.clone(),
+            });
+            return;
+        };
+        let order = self.of_candidate.as_ref().unwrap_or(&self.of_own);
+        last.is_tied = last.time == time && order.compare(last.row, row).is_eq();
+        if !Arc::ptr_eq(&last.side, &self.side) {
+            last.side = Arc::clone(&self.side);
+            last.of_left = self.of_left.clone();
+            self.of_candidate = None;
+        }
+        last.row = row;
+        last.time = time;
     }
 }

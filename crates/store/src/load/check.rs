@@ -284,14 +284,22 @@ impl<'a> Check<'a> {
 
 /// The rows that say nothing: NULL, or an empty text.
 fn empty(values: &ArrayRef) -> Vec<usize> {
+    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
     let texts = values.as_string_opt::<i32>();
-    if texts.is_none() && values.null_count() == 0 {
-        return Vec::new();
+    match (nulls, texts) {
+        (None, None) => Vec::new(),
+        (None, Some(texts)) => {
+            let ends = texts.value_offsets().windows(2).enumerate();
+            ends.filter_map(|(row, ends)| (ends[0] == ends[1]).then_some(row))
+                .collect()
+        }
+        (Some(nulls), _) => {
+            let is_empty = |row: &usize| {
+                nulls.is_null(*row) || texts.is_some_and(|texts| texts.value(*row).is_empty())
+            };
+            (0..values.len()).filter(is_empty).collect()
+        }
     }
-    let is_empty = |row: &usize| {
-        values.is_null(*row) || texts.is_some_and(|texts| texts.value(*row).is_empty())
-    };
-    (0..values.len()).filter(is_empty).collect()
 }
 
 /// The declared measure of a row, or the column and the rule that it breaks.

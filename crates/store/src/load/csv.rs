@@ -1,5 +1,6 @@
 //! Cells out of a CSV file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ::csv::{Position, Reader, ReaderBuilder, StringRecord};
@@ -34,18 +35,6 @@ pub(super) fn read(input: &Input, encoding: Option<&str>, faults: &mut Faults) -
             return Ok(Vec::new());
         }
     };
-    // Within quotes a line's end is none: only the parser knows where a row ends.
-    let is_quoted = content.as_bytes().contains(&b'"');
-    if is_quoted && content.len() > MOST_BYTES {
-        fault(
-            0,
-            "has quotes and more than 2 GiB: load it in parts, or as Parquet".to_owned(),
-        );
-        return Ok(Vec::new());
-    }
-    if is_quoted && let Some(row) = open_quote(&content) {
-        fault(row, "has a quote that is never closed".to_owned());
-    }
     let separator = text::separator(&content);
     let mut header = reader(&content, separator);
     let mut cells = StringRecord::new();
@@ -58,10 +47,19 @@ pub(super) fn read(input: &Input, encoding: Option<&str>, faults: &mut Faults) -
     };
     let place = header.position();
     let rows = &content[place.byte() as usize..];
-    let parts = match is_quoted {
-        true => vec![rows],
-        false => parts(rows),
+    let Some(parts) = parts(rows, separator) else {
+        fault(
+            0,
+            "has more than 2 GiB, and quotes within its cells: load it in parts, or as Parquet"
+                .to_owned(),
+        );
+        return Ok(Vec::new());
     };
+    if is_odd(content.as_bytes())
+        && let Some(row) = open_quote(&content)
+    {
+        fault(row, "has a quote that is never closed".to_owned());
+    }
     let lines: Vec<u64> = parts.par_iter().map(|part| line_ends(part)).collect();
     let mut first_line = place.line();
     let mut numbered = Vec::with_capacity(parts.len());
@@ -174,24 +172,71 @@ impl Part<'_> {
     }
 }
 
-/// Cuts text without quotes where lines end. One part at least, so that a file without rows has its
-/// columns.
-fn parts(content: &str) -> Vec<&str> {
+/// Cuts rows where one ends, so that several threads read them. `None` where that can't be told and they
+/// are too many for one. One part at least, so that a file without rows has its columns.
+fn parts(rows: &str, separator: u8) -> Option<Vec<&str>> {
+    let pieces: Vec<Range<usize>> = (0..rows.len())
+        .step_by(PART_BYTES)
+        .map(|start| start..rows.len().min(start + PART_BYTES))
+        .collect();
+    let bytes = rows.as_bytes();
+    let odd = pieces.par_iter().map(|piece| is_odd(&bytes[piece.clone()]));
+    let odd: Vec<bool> = odd.collect();
+    let within = odd.iter().scan(false, |within, odd| {
+        let before = *within;
+        *within ^= odd;
+        Some(before)
+    });
+    let pieces: Vec<_> = pieces.into_iter().zip(within).collect();
+    let cuts = pieces
+        .into_par_iter()
+        .map(|(piece, within)| first_row(bytes, piece, within, separator));
+    let Some(cuts) = cuts.collect::<Option<Vec<Option<usize>>>>() else {
+        return (rows.len() <= MOST_BYTES).then(|| vec![rows]);
+    };
     let mut parts = Vec::new();
-    let mut rest = content;
-    while rest.len() > PART_BYTES {
-        let bytes = rest.as_bytes();
-        let Some(end) = bytes[PART_BYTES..].iter().position(|it| *it == b'\n') else {
-            break;
-        };
-        let (part, after) = rest.split_at(PART_BYTES + end + 1);
-        parts.push(part);
-        rest = after;
+    let mut start = 0;
+    for cut in cuts.into_iter().skip(1).flatten().chain([rows.len()]) {
+        if start < cut || parts.is_empty() {
+            parts.push(&rows[start..cut]);
+        }
+        start = cut;
     }
-    if parts.is_empty() || !rest.is_empty() {
-        parts.push(rest);
+    Some(parts)
+}
+
+/// Where the first row begins that begins in a piece of the text, if one does; `within` says whether the
+/// piece begins within quotes. `None` where a quote stands within a cell, which some programs write: then
+/// quotes do not tell where a row ends.
+fn first_row(
+    bytes: &[u8],
+    piece: Range<usize>,
+    mut within: bool,
+    separator: u8,
+) -> Option<Option<usize>> {
+    let mut found = None;
+    for place in piece {
+        match bytes[place] {
+            b'"' => {
+                let before = place.checked_sub(1).map(|before| bytes[before]);
+                let is_first =
+                    before.is_none_or(|it| it == separator || matches!(it, b'\n' | b'\r' | b'"'));
+                if !within && !is_first {
+                    return None;
+                }
+                within = !within;
+            }
+            b'\n' if !within && found.is_none() => found = Some(place + 1),
+            _ => {}
+        }
     }
-    parts
+    Some(found)
+}
+
+/// Whether there is an odd number of quotes.
+fn is_odd(bytes: &[u8]) -> bool {
+    let quotes = bytes.iter().filter(|byte| **byte == b'"');
+    quotes.count() % 2 == 1
 }
 
 fn line_ends(text: &str) -> u64 {
@@ -218,11 +263,10 @@ mod tests {
     use super::*;
     use crate::InputFormat;
 
-    #[test]
-    fn a_large_file_is_cut_between_its_rows() {
-        let line = format!("{},1\r\n", "x".repeat(1000));
-        let rows = 3 * PART_BYTES / line.len();
-        let text = format!("name,number\r\n{}", line.repeat(rows));
+    /// The parts of a file of many such rows, whose numbers must follow one another; each row is two lines.
+    fn parts_of(row: &str) -> usize {
+        let rows = 3 * PART_BYTES / row.len();
+        let text = format!("name,number\r\n{}", row.repeat(rows));
         let input = Input {
             name: "large.csv".to_owned(),
             format: InputFormat::Csv,
@@ -232,8 +276,22 @@ mod tests {
         let mut faults = Faults::default();
         let parts = read(&input, None, &mut faults).expect("read");
         assert!(faults.is_empty(), "{faults}");
-        assert!(parts.len() > 1);
         let numbers = parts.iter().flat_map(|part| part.row_numbers.clone());
-        assert!(numbers.eq(2..rows as u64 + 2));
+        assert!(numbers.eq((0..rows as u64).map(|row| 2 + 2 * row)));
+        parts.len()
+    }
+
+    #[test]
+    fn a_large_file_is_cut_between_its_rows() {
+        let long = "x".repeat(1000);
+        assert!(parts_of(&format!("{long},1\r\n\r\n")) > 1);
+        assert!(parts_of(&format!("\"{long}\n\"\"{long}\",1\n")) > 1);
+        assert!(parts_of(&format!("\"\",\"{long}\n,\"\r\n")) > 1);
+    }
+
+    #[test]
+    fn a_file_with_quotes_in_its_cells_is_not_cut() {
+        let long = "x".repeat(1000);
+        assert_eq!(parts_of(&format!("{long} 5\" by 6\",1\n\n")), 1);
     }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
-use super::raw::{Raw, texts};
+use super::raw::{PART_ROWS, Raw, texts};
 use super::sorted::{Part, Sorted};
 use super::{Input, InputFormat, LoadOptions, LoadRequest, Stage, cells, totals, units};
 use crate::layout::internal;
@@ -54,7 +54,7 @@ pub(super) fn prepare(
             place,
             options,
             now_ms: request.now_ms,
-            load_id,
+            load_ids: StringArray::new_repeated(load_id, PART_ROWS),
         };
         let checked = raw.into_par_iter().map(|raw| checking.check(raw));
         for (checked, of_part) in checked.collect::<Result<Vec<_>>>()? {
@@ -79,7 +79,8 @@ struct Checking<'a> {
     place: u32,
     options: &'a LoadOptions,
     now_ms: i64,
-    load_id: &'a str,
+    /// The load's name, for each row of a part.
+    load_ids: StringArray,
 }
 
 impl Checking<'_> {
@@ -95,13 +96,43 @@ impl Checking<'_> {
             totals::check(self.declaration, &parsed, file, &mut faults)?;
             if faults.is_empty() {
                 parts.push(Part {
-                    rows: with_own_columns(self.declaration, &parsed.rows, self.load_id)?,
+                    rows: self.with_own_columns(&parsed.rows)?,
                     file: self.place,
                     row_numbers: parsed.row_numbers,
                 });
             }
         }
         Ok((parts, faults))
+    }
+
+    /// Puts the columns that the store writes around a series table's own: the series' name in front, the
+    /// load last.
+    fn with_own_columns(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let declaration = self.declaration;
+        let of_file = |name: &str| {
+            rows.column_by_name(name)
+                .ok_or_else(|| Error::Internal(format!("no column {name}")))
+        };
+        let columns = declaration.all_columns().into_iter().map(|column| {
+            let is_series = declaration.kind == TableKind::Series;
+            Ok(match column.name.as_str() {
+                SERIES if is_series => {
+                    let key = declaration.series_columns().map(of_file);
+                    Arc::new(series_names(&key.collect::<Result<Vec<_>>>()?)?) as ArrayRef
+                }
+                LOAD_ID if is_series => Arc::new(self.load_ids_of(rows.num_rows())),
+                name => Arc::clone(of_file(name)?),
+            })
+        });
+        RecordBatch::try_new(declaration.schema(), columns.collect::<Result<_>>()?)
+            .map_err(internal)
+    }
+
+    fn load_ids_of(&self, rows: usize) -> StringArray {
+        match rows <= self.load_ids.len() {
+            true => self.load_ids.slice(0, rows),
+            false => StringArray::new_repeated(self.load_ids.value(0), rows),
+        }
     }
 }
 
@@ -188,31 +219,6 @@ fn refuse_units(cells: &cells::Cells, file: &str, faults: &mut Faults) {
             }
         }
     }
-}
-
-/// Puts the columns that the store writes around a series table's own: the series' name in front, the
-/// load last.
-fn with_own_columns(
-    declaration: &Declaration,
-    rows: &RecordBatch,
-    load_id: &str,
-) -> Result<RecordBatch> {
-    let of_file = |name: &str| {
-        rows.column_by_name(name)
-            .ok_or_else(|| Error::Internal(format!("no column {name}")))
-    };
-    let columns = declaration.all_columns().into_iter().map(|column| {
-        let is_series = declaration.kind == TableKind::Series;
-        Ok(match column.name.as_str() {
-            SERIES if is_series => {
-                let key = declaration.series_columns().map(of_file);
-                Arc::new(series_names(&key.collect::<Result<Vec<_>>>()?)?) as ArrayRef
-            }
-            LOAD_ID if is_series => Arc::new(StringArray::new_repeated(load_id, rows.num_rows())),
-            name => Arc::clone(of_file(name)?),
-        })
-    });
-    RecordBatch::try_new(declaration.schema(), columns.collect::<Result<_>>()?).map_err(internal)
 }
 
 fn series_names(key: &[&ArrayRef]) -> Result<StringArray> {

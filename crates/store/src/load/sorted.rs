@@ -1,7 +1,10 @@
 //! A load's rows in the table's order.
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{concat_batches, interleave};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use rayon::prelude::*;
 
@@ -36,6 +39,9 @@ pub(super) struct Sorted {
     rows: usize,
     /// For each row its place among all as they were read; `None` where that is the table's order.
     order: Option<UInt32Array>,
+    /// The columns of which all rows have one text, some rows of each. Such a column need not be sorted,
+    /// and most tables have many.
+    constant: Vec<Option<ArrayRef>>,
 }
 
 impl Sorted {
@@ -59,6 +65,7 @@ impl Sorted {
             rows,
             parts,
             order: None,
+            constant: Vec::new(),
         };
         let layout = Layout::of(declaration)?;
         if sorted.is_in_order(&layout)? {
@@ -87,7 +94,22 @@ impl Sorted {
             return Err(Error::Faulty(faults));
         }
         sorted.order = Some(order);
+        sorted.constant = sorted.constant_columns();
         Ok(sorted)
+    }
+
+    fn constant_columns(&self) -> Vec<Option<ArrayRef>> {
+        let places = 0..self.parts.first().map_or(0, |part| part.rows.num_columns());
+        let one_text = |place: usize| {
+            let columns = self.parts.iter().map(|part| part.rows.column(place));
+            let columns = columns.map(|column| column.as_string_opt::<i32>());
+            let columns: Vec<&StringArray> = columns.collect::<Option<_>>()?;
+            let first = columns.first()?.iter().next()??;
+            let is_first = |text: Option<&str>| text == Some(first);
+            let all = columns.iter().all(|column| column.iter().all(is_first));
+            all.then(|| Arc::new(StringArray::new_repeated(first, PIECE_ROWS)) as ArrayRef)
+        };
+        places.into_par_iter().map(one_text).collect()
     }
 
     fn is_in_order(&self, layout: &Layout) -> Result<bool> {
@@ -174,7 +196,26 @@ impl Sorted {
             }
             rows = &rows[piece.len()..];
             let places: Vec<_> = piece.iter().map(|row| self.place(*row as usize)).collect();
-            Some(interleave_record_batch(&self.batches(), &places).map_err(internal))
+            Some(self.brought_together(of_part.schema(), &places))
         })
+    }
+
+    fn brought_together(
+        &self,
+        schema: SchemaRef,
+        places: &[(usize, usize)],
+    ) -> Result<RecordBatch> {
+        let columns = (0..schema.fields().len()).map(|column| {
+            if let Some(Some(constant)) = self.constant.get(column) {
+                return Ok(constant.slice(0, places.len()));
+            }
+            let parts = self.parts.iter();
+            let parts: Vec<&dyn Array> = parts
+                .map(|part| part.rows.column(column).as_ref())
+                .collect();
+            interleave(&parts, places).map_err(internal)
+        });
+        let columns = columns.collect::<Result<_>>()?;
+        RecordBatch::try_new(schema, columns).map_err(internal)
     }
 }

@@ -43,11 +43,7 @@ impl Table {
             if kept.num_rows() > 0 {
                 let file = encode(declaration, &kept)?;
                 self.put(&file.path, file.bytes.clone()).await?;
-                actions.push(Action::Add(file.add(
-                    declaration,
-                    load.commit.now_ms,
-                    true,
-                )?));
+                actions.push(Action::Add(file.add(load.commit.now_ms, true)?));
                 written.corrected.push(file);
             }
         }
