@@ -11,6 +11,7 @@ mod data;
 mod docs;
 mod figures;
 mod ingest;
+mod parts;
 mod plan;
 mod server;
 mod sql;

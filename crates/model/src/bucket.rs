@@ -29,8 +29,7 @@ impl Buckets {
 
     /// The first day of the span that a day falls into; `None` beyond the calendar.
     pub fn start(self, day: Day) -> Option<Day> {
-        let number = self.number(day)?;
-        self.first_day(number)
+        self.span(day).map(|(_, first)| first)
     }
 
     /// The first day of the next span; `None` beyond the calendar.
@@ -41,21 +40,27 @@ impl Buckets {
 
     /// How many spans lie between the origin and the one that a day falls into.
     pub fn number(self, day: Day) -> Option<i64> {
-        match self.interval {
+        self.span(day).map(|(number, _)| number)
+    }
+
+    /// The number and the first day of the span that a day falls into.
+    fn span(self, day: Day) -> Option<(i64, Day)> {
+        let number = match self.interval {
             Interval::Days(days) => {
                 let distance =
                     i64::from(day.days_from_epoch()) - i64::from(self.origin.days_from_epoch());
-                Some(distance.div_euclid(days.into()))
+                distance.div_euclid(days.into())
             }
             Interval::Months(months) => {
                 let (origin, place) = (CalendarDay::of(self.origin)?, CalendarDay::of(day)?);
-                let number = (place.month() - origin.month()).div_euclid(months.into());
-                // A span that starts late in its month may not have started by this day.
-                match self.first_day(number)? <= day {
-                    true => Some(number),
-                    false => Some(number - 1),
-                }
+                (place.month() - origin.month()).div_euclid(months.into())
             }
+        };
+        let first = self.first_day(number)?;
+        // A span that starts late in its month may not have started by this day.
+        match first <= day {
+            true => Some((number, first)),
+            false => Some((number - 1, self.first_day(number - 1)?)),
         }
     }
 

@@ -52,6 +52,31 @@ impl CalendarDay {
         Self(self.0 - 32 * i64::from(months))
     }
 
+    /// So many months later, or earlier where they are negative; where the month lacks the day, its last.
+    #[inline]
+    pub(crate) fn months_later(self, months: i64) -> Self {
+        let moved = Self(self.0 + 32 * months);
+        moved.min(moved.month_end())
+    }
+
+    /// The day, which must exist; `None` before the year 0 and after the year 99,999.
+    #[inline]
+    pub(crate) fn to_day(self) -> Option<Day> {
+        let months = u32::try_from(self.month())
+            .ok()
+            .filter(|months| *months < 12 * 100_000)?;
+        // Years begin in March here, and their months count from 3 to 14.
+        let (year, month) = match (months / 12 + 400 * ERAS_BEFORE, months % 12) {
+            (year, month @ ..2) => (year - 1, month + 13),
+            (year, month) => (year, month + 1),
+        };
+        let century = year / 100;
+        let before_year = 1_461 * year / 4 - century + century / 4;
+        let before_month = (979 * month - 2_919) >> 5;
+        let days = before_year + before_month + self.day() as u32 - 1;
+        Some(Day::from_epoch(days as i32 - EPOCH as i32))
+    }
+
     /// Whether the next day belongs to another month.
     #[inline]
     pub(crate) fn is_month_end(self) -> bool {
@@ -126,6 +151,22 @@ mod tests {
                 earlier.day() == date.day(),
                 "{day}"
             );
+            let in_range = (0..100_000).contains(&date.year());
+            assert_eq!(place.to_day(), in_range.then_some(day), "{day}");
+            for months in [-25_i32, -12, -1, 0, 1, 14] {
+                let span = Months::new(months.unsigned_abs());
+                let moved = match months {
+                    ..0 => date.checked_sub_months(span),
+                    _ => date.checked_add_months(span),
+                };
+                let moved = moved.map(Day::from_date);
+                let place = moved.and_then(CalendarDay::of).expect("within our years");
+                assert_eq!(
+                    CalendarDay::of(day).map(|it| it.months_later(months.into())),
+                    Some(place),
+                    "{day} and {months} months"
+                );
+            }
         }
     }
 

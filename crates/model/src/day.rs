@@ -65,10 +65,10 @@ impl Day {
     /// The day one interval earlier; where the month lacks the day, its last. `None` beyond the calendar.
     pub fn earlier(self, interval: Interval) -> Option<Self> {
         match interval {
-            Interval::Months(months) => self
-                .date()?
-                .checked_sub_months(Months::new(months))
-                .map(Self::from_date),
+            Interval::Months(months) => self.months_later(-i64::from(months)).or_else(|| {
+                let earlier = self.date()?.checked_sub_months(Months::new(months));
+                earlier.map(Self::from_date)
+            }),
             Interval::Days(days) => self.0.checked_sub_unsigned(days).map(Self),
         }
     }
@@ -76,15 +76,23 @@ impl Day {
     /// The day so many intervals later, counted from this one, so that a month's end never drifts.
     pub fn later(self, interval: Interval, times: u32) -> Option<Self> {
         match interval {
-            Interval::Months(months) => self
-                .date()?
-                .checked_add_months(Months::new(months.checked_mul(times)?))
-                .map(Self::from_date),
+            Interval::Months(months) => {
+                let months = months.checked_mul(times)?;
+                self.months_later(months.into()).or_else(|| {
+                    let later = self.date()?.checked_add_months(Months::new(months));
+                    later.map(Self::from_date)
+                })
+            }
             Interval::Days(days) => self
                 .0
                 .checked_add_unsigned(days.checked_mul(times)?)
                 .map(Self),
         }
+    }
+
+    /// `None` outside of the years that [`CalendarDay`] reckons with, which is much faster than chrono.
+    fn months_later(self, months: i64) -> Option<Self> {
+        CalendarDay::of(self)?.months_later(months).to_day()
     }
 
     /// The next day; `None` after the last that can be counted.

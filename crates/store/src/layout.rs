@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions, cast, concat};
-use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use rayon::prelude::*;
 
@@ -60,9 +60,21 @@ impl Layout {
         self.converter.convert_columns(&columns).map_err(internal)
     }
 
-    /// Keys that compare among these batches only, and are short: a text is its rank among theirs.
-    pub(crate) fn own_keys(&self, batches: &[&RecordBatch]) -> Result<Rows> {
-        let columns = self.schema.fields().iter().map(|field| {
+    /// Keys that compare among these batches only, and are short: a text is its rank among theirs, and a
+    /// column of one value is left out. `is_constant` tells those, by their places in the batches.
+    pub(crate) fn own_keys(
+        &self,
+        batches: &[&RecordBatch],
+        is_constant: impl Fn(usize) -> bool,
+    ) -> Result<Rows> {
+        let constant = |field: &&FieldRef| {
+            let place = batches.first()?.schema_ref().index_of(field.name()).ok()?;
+            Some(is_constant(place))
+        };
+        // The first stays, so that there are keys.
+        let (first, others) = self.schema.fields().split_at(1);
+        let others = others.iter().filter(|field| constant(field) != Some(true));
+        let columns = first.iter().chain(others).map(|field| {
             let parts = batches.iter().map(|batch| column_of(batch, field.name()));
             let parts = parts.collect::<Result<Vec<_>>>()?;
             let parts = match field.data_type() {
@@ -146,6 +158,23 @@ fn ranks(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
     Ok(ranked.collect())
 }
 
+/// The text that every row of a column has, if it is one.
+pub(crate) fn only_text(texts: &StringArray) -> Option<&str> {
+    if texts.is_empty() || texts.null_count() > 0 {
+        return None;
+    }
+    let first = texts.value(0);
+    let ends = texts.value_offsets();
+    let is_even = ends
+        .windows(2)
+        .all(|ends| (ends[1] - ends[0]) as usize == first.len());
+    let (start, end) = (ends[0] as usize, ends[texts.len()] as usize);
+    let bytes = &texts.value_data()[start..end];
+    // Each text equals the one after it.
+    let is_one = is_even && bytes[first.len()..] == bytes[..bytes.len() - first.len()];
+    is_one.then_some(first)
+}
+
 /// Where each row of the sorted batch stands in `keys`.
 pub(crate) fn sorted_order(keys: &Rows) -> UInt32Array {
     // The first bytes of a key nearly always decide; with them beside the place, sorting does not look
@@ -202,10 +231,22 @@ pub(crate) fn internal(error: arrow::error::ArrowError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
     use arrow::datatypes::UInt32Type;
 
     use super::*;
+
+    #[test]
+    fn one_text_is_found() {
+        let one = |texts: Vec<&str>| only_text(&StringArray::from(texts)).map(str::to_owned);
+        assert_eq!(one(vec!["t", "t", "t"]).as_deref(), Some("t"));
+        assert_eq!(one(vec!["", ""]).as_deref(), Some(""));
+        assert_eq!(one(vec!["ab", "ba"]), None);
+        assert_eq!(one(vec!["aa", "a", "aaa"]), None);
+        assert_eq!(one(vec![]), None);
+        let texts = StringArray::from(vec![Some("x"), Some("t"), Some("t"), None]);
+        assert_eq!(only_text(&texts), None);
+        assert_eq!(only_text(&texts.slice(1, 2)), Some("t"));
+    }
 
     #[test]
     fn ranks_compare_as_texts_do() {

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use didymium_model::{Day, Status};
 
 use crate::data_file::DataFile;
@@ -130,26 +128,14 @@ impl TableProvider for SeriesTable {
         needed.sort_unstable();
         needed.dedup();
         let rows = self.rows.scan(state, Some(&needed), filters, None).await?;
-        let told = VintagesExec::new(
+        let told = VintagesExec::of(
             rows,
             self.view,
             self.day,
             Arc::clone(&self.ranks),
-            &self.schema,
-        );
-        let told: Arc<dyn ExecutionPlan> = Arc::new(told);
-        let columns = names.iter().map(|name| {
-            let Ok(place) = told.schema().index_of(name) else {
-                return internal_err!("no column {name}");
-            };
-            let alias = (*name).to_owned();
-            Ok(ProjectionExpr {
-                expr: Arc::new(Column::new(name, place)),
-                alias,
-            })
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(ProjectionExec::try_new(columns, told)?))
+            (&self.schema, &names),
+        )?;
+        Ok(Arc::new(told))
     }
 }
 

@@ -1,12 +1,14 @@
 //! An operator that reads a series table period by period: what counts, what changed, what conflicts.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch,
+    RecordBatchOptions, StringArray, UInt32Array,
 };
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,6 +16,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::equivalence::ProjectionMapping;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, LexRequirement, OrderingRequirements, Partitioning,
@@ -28,6 +31,7 @@ use datafusion::physical_plan::{
 use didymium_model::{Day, Revision, Statement, Status, Vintages};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::layout::only_text;
 use crate::scan::ordering;
 use crate::standard_columns::SERIES;
 use crate::{Declaration, Error};
@@ -86,41 +90,68 @@ pub(crate) struct VintagesExec {
     view: View,
     day: Day,
     ranks: Ranks,
+    /// The columns that it gives, by their places among all that it can: the input's, or those of
+    /// [`View::Revisions`].
+    projection: Vec<usize>,
+    /// All that it can give.
+    all: SchemaRef,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl VintagesExec {
-    pub(crate) fn new(
+    /// Gives these columns, by their names.
+    pub(crate) fn of(
         input: Arc<dyn ExecutionPlan>,
         view: View,
         day: Day,
         ranks: Ranks,
-        revisions: &SchemaRef,
-    ) -> Self {
-        let (schema, equivalences) = match view {
+        (revisions, names): (&SchemaRef, &[&str]),
+    ) -> Result<Self> {
+        let all = match view {
+            View::Current | View::Latest | View::Conflicts => input.schema(),
+            View::Revisions => Arc::clone(revisions),
+        };
+        let projection = names.iter().map(|name| all.index_of(name));
+        let projection = projection.collect::<Result<_, _>>()?;
+        Self::new(input, view, day, ranks, (projection, all))
+    }
+
+    fn new(
+        input: Arc<dyn ExecutionPlan>,
+        view: View,
+        day: Day,
+        ranks: Ranks,
+        (projection, all): (Vec<usize>, SchemaRef),
+    ) -> Result<Self> {
+        let of_all = match view {
             View::Current | View::Latest | View::Conflicts => {
-                (input.schema(), input.equivalence_properties().clone())
+                input.equivalence_properties().clone()
             }
-            View::Revisions => (
-                Arc::clone(revisions),
-                EquivalenceProperties::new(Arc::clone(revisions)),
-            ),
+            View::Revisions => EquivalenceProperties::new(Arc::clone(&all)),
+        };
+        let mapping = ProjectionMapping::from_indices(&projection, &all)?;
+        let schema = Arc::new(all.project(&projection)?);
+        let partitioning = match (view, input.output_partitioning()) {
+            (View::Revisions, parts) => Partitioning::UnknownPartitioning(parts.partition_count()),
+            (_, parts) => parts.project(&mapping, &of_all),
         };
         let properties = Arc::new(PlanProperties::new(
-            equivalences,
-            input.output_partitioning().clone(),
+            of_all.project(&mapping, Arc::clone(&schema)),
+            partitioning,
             input.pipeline_behavior(),
             input.boundedness(),
         ));
-        Self {
+        Ok(Self {
             input,
             view,
             day,
             ranks,
+            projection,
+            all,
             schema,
             properties,
-        }
+        })
     }
 }
 
@@ -156,9 +187,9 @@ impl ExecutionPlan for VintagesExec {
             self.view,
             self.day,
             Arc::clone(&self.ranks),
-            &self.schema,
+            (self.projection.clone(), Arc::clone(&self.all)),
         );
-        Ok(Arc::new(new))
+        Ok(Arc::new(new?))
     }
 
     fn with_new_children(
@@ -213,12 +244,14 @@ impl ExecutionPlan for VintagesExec {
             input: self.input.execute(partition, context)?,
             input_schema: self.input.schema(),
             pending: None,
+            ready: None,
             newest: None,
             ended: false,
             view: self.view,
             day: self.day,
             ranks: Arc::clone(&self.ranks),
-            schema: Arc::clone(&self.schema),
+            projection: self.projection.clone(),
+            all: Arc::clone(&self.all),
         };
         let batches = stream::try_unfold(reading, |mut reading| async move {
             Ok(reading.next().await?.map(|batch| (batch, reading)))
@@ -236,6 +269,8 @@ struct Reading {
     input_schema: SchemaRef,
     /// Rows of a period whose last row may not have come yet.
     pending: Option<RecordBatch>,
+    /// What has been told and waits.
+    ready: Option<RecordBatch>,
     /// For [`View::Latest`], the newest row so far of the series whose last row may not have come yet.
     newest: Option<RecordBatch>,
     ended: bool,
@@ -243,24 +278,29 @@ struct Reading {
     view: View,
     day: Day,
     ranks: Ranks,
-    schema: SchemaRef,
+    projection: Vec<usize>,
+    all: SchemaRef,
 }
 
 impl Reading {
     /// The next rows of the view; `None` after the last.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        match (self.view, self.next_periods().await?) {
-            (View::Latest, Some(rows)) => self.newest_of(&rows).map(Some),
-            (View::Latest, None) => Ok(self.newest.take()),
-            (_, rows) => Ok(rows),
-        }
+        let rows = match (self.view, self.next_periods().await?) {
+            (View::Latest, Some(rows)) => Some(self.newest_of(&rows)?),
+            (View::Latest, None) => self.newest.take(),
+            // Projected where its rows were chosen.
+            (_, rows) => return Ok(rows),
+        };
+        Ok(rows
+            .map(|rows| rows.project(&self.projection))
+            .transpose()?)
     }
 
     /// The newest row of each series that ends in these rows.
     fn newest_of(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let rows = match self.newest.take() {
             None => rows.clone(),
-            Some(newest) => concat_batches(&self.schema, [&newest, rows])?,
+            Some(newest) => concat_batches(&self.all, [&newest, rows])?,
         };
         let groups = Groups::of(&rows)?;
         let age = |row: usize| (groups.end.value(row), groups.start.value(row));
@@ -276,38 +316,74 @@ impl Reading {
             }
         }
         let unfinished = newest.pop();
-        self.newest = unfinished
-            .map(|row| taken(&self.schema, &rows, vec![row]))
-            .transpose()?;
-        taken(&self.schema, &rows, newest)
+        self.newest = unfinished.map(|row| taken(&rows, vec![row])).transpose()?;
+        taken(&rows, newest)
     }
 
-    /// What is told of the periods that end in the next batch; `None` after the last.
+    /// What is told of the next periods that have ended; `None` after the last.
     async fn next_periods(&mut self) -> Result<Option<RecordBatch>> {
-        if self.ended {
-            return Ok(None);
+        if let Some(told) = self.ready.take() {
+            return Ok(Some(told));
         }
-        let Some(batch) = self.input.next().await.transpose()? else {
-            self.ended = true;
-            // What is pending is one period.
-            let last = self
-                .pending
-                .take()
-                .map(|rows| self.tell(&rows, &[0, rows.num_rows()]));
-            return last.transpose();
-        };
-        let rows = match self.pending.take() {
-            None => batch,
-            Some(pending) => concat_batches(&self.input_schema, [&pending, &batch])?,
-        };
-        let starts = Groups::of(&rows)?.starts();
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            let Some(batch) = self.input.next().await.transpose()? else {
+                self.ended = true;
+                let last = self.pending.take();
+                return last.map(|rows| self.tell_one(&rows)).transpose();
+            };
+            if let Some(told) = self.take(batch)? {
+                return Ok(Some(told));
+            }
+        }
+    }
+
+    /// Takes the rows that come next; what is told of the periods that end among them.
+    fn take(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
+        let groups = Groups::of(&batch)?;
+        let starts = groups.starts();
         let Some(last) = starts.last().copied() else {
-            return Ok(Some(RecordBatch::new_empty(Arc::clone(&self.schema))));
+            return Ok(None);
         };
-        let pending = rows.slice(last, rows.num_rows() - last);
+        let mut first = None;
+        let mut told = &starts[..];
+        if let Some(pending) = self.pending.take() {
+            let goes_on = Groups::of(&pending)?.is_same_period(0, &groups, 0);
+            if goes_on && last == 0 {
+                let rows = concat_batches(&self.input_schema, [&pending, &batch])?;
+                self.memory.try_resize(rows.get_array_memory_size())?;
+                self.pending = Some(rows);
+                return Ok(None);
+            }
+            first = Some(match goes_on {
+                false => self.tell_one(&pending)?,
+                true => {
+                    told = &starts[1..];
+                    let rest = batch.slice(0, starts[1]);
+                    self.tell_one(&concat_batches(&self.input_schema, [&pending, &rest])?)?
+                }
+            });
+        }
+        let start = told[0];
+        let bounds: Vec<usize> = told.iter().map(|place| place - start).collect();
+        let others = self.tell(&batch.slice(start, last - start), &bounds)?;
+        let pending = batch.slice(last, batch.num_rows() - last);
         self.memory.try_resize(pending.get_array_memory_size())?;
         self.pending = Some(pending);
-        self.tell(&rows.slice(0, last), &starts).map(Some)
+        Ok(Some(match first {
+            None => others,
+            Some(first) => {
+                self.ready = Some(others);
+                first
+            }
+        }))
+    }
+
+    /// What is told of one whole period.
+    fn tell_one(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        self.tell(rows, &[0, rows.num_rows()])
     }
 
     /// What is told of whole periods; each lies between two neighbours in `bounds`.
@@ -323,6 +399,10 @@ impl Reading {
                 let is_chosen = matches!(self.view, View::Current | View::Latest)
                     && said.counts_alone(start, self.day)?;
                 places.extend(is_chosen.then_some(start as u32));
+                continue;
+            }
+            if matches!(self.view, View::Current | View::Latest) && said.are_alike(start..end)? {
+                places.extend(said.newest(start..end, self.day).map(|row| row as u32));
                 continue;
             }
             statements.clear();
@@ -350,8 +430,11 @@ impl Reading {
             }
         }
         match self.view {
-            View::Revisions => self.told_changes(rows, &changes),
-            View::Current | View::Latest | View::Conflicts => taken(&self.schema, rows, places),
+            View::Revisions => Ok(self
+                .told_changes(rows, &changes)?
+                .project(&self.projection)?),
+            View::Latest => taken(rows, places),
+            View::Current | View::Conflicts => taken(&rows.project(&self.projection)?, places),
         }
     }
 
@@ -363,42 +446,40 @@ impl Reading {
         let days = changes
             .iter()
             .map(|change| change.changed_on.days_from_epoch());
-        let columns = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| -> Result<ArrayRef> {
-                let (name, places) = match field.name().as_str() {
-                    "from_value" => ("value", &from),
-                    "to_value" => ("value", &to),
-                    "from_source_id" => ("source_id", &from),
-                    "to_source_id" => ("source_id", &to),
-                    "changed_on" => {
-                        return Ok(Arc::new(Date32Array::from_iter_values(days.clone())));
-                    }
-                    name => (name, &to),
-                };
-                Ok(take(column(rows, name)?, places, None)?)
-            });
+        let columns = self.all.fields().iter().map(|field| -> Result<ArrayRef> {
+            let (name, places) = match field.name().as_str() {
+                "from_value" => ("value", &from),
+                "to_value" => ("value", &to),
+                "from_source_id" => ("source_id", &from),
+                "to_source_id" => ("source_id", &to),
+                "changed_on" => {
+                    return Ok(Arc::new(Date32Array::from_iter_values(days.clone())));
+                }
+                name => (name, &to),
+            };
+            Ok(take(column(rows, name)?, places, None)?)
+        });
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        Ok(RecordBatch::try_new(Arc::clone(&self.all), columns)?)
     }
 }
 
 /// The rows in these places.
-fn taken(schema: &SchemaRef, rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
+fn taken(rows: &RecordBatch, places: Vec<u32>) -> Result<RecordBatch> {
     if places.len() == rows.num_rows() {
         // All of them, for no row is chosen twice.
-        let columns = rows.columns().to_vec();
-        return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
+        return Ok(rows.clone());
     }
+    let count = RecordBatchOptions::new().with_row_count(Some(places.len()));
     let places = UInt32Array::from(places);
-    let columns = rows
-        .columns()
-        .iter()
-        .map(|column| take(column, &places, None));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    let columns = rows.columns().iter();
+    let columns = columns.map(|column| take(column, &places, None));
+    let columns = columns.collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new_with_options(
+        rows.schema(),
+        columns,
+        &count,
+    )?)
 }
 
 /// Where the periods of a batch begin.
@@ -418,14 +499,15 @@ impl<'a> Groups<'a> {
     }
 
     fn starts(&self) -> Vec<usize> {
-        let same = |row: usize| {
-            self.start.value(row - 1) == self.start.value(row)
-                && self.end.value(row - 1) == self.end.value(row)
-                && self.series.value(row - 1) == self.series.value(row)
-        };
         (0..self.series.len())
-            .filter(|row| *row == 0 || !same(*row))
+            .filter(|row| *row == 0 || !self.is_same_period(row - 1, self, *row))
             .collect()
+    }
+
+    fn is_same_period(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        self.start.value(row) == other.start.value(other_row)
+            && self.end.value(row) == other.end.value(other_row)
+            && self.series.value(row) == other.series.value(other_row)
     }
 }
 
@@ -437,14 +519,19 @@ struct Said<'a> {
     number: &'a Int64Array,
     value: &'a Float64Array,
     ranks: &'a Ranks,
+    /// Whether all have one source and one status, as in most tables.
+    all_are_alike: bool,
 }
 
 impl<'a> Said<'a> {
     fn of(rows: &'a RecordBatch, ranks: &'a Ranks) -> Result<Self> {
+        let status = column(rows, "status")?.as_string();
+        let source = column(rows, "source_id")?.as_string();
         Ok(Self {
-            status: column(rows, "status")?.as_string(),
+            all_are_alike: only_text(status).is_some() && only_text(source).is_some(),
+            status,
             published: column(rows, "published_on")?.as_primitive(),
-            source: column(rows, "source_id")?.as_string(),
+            source,
             number: column(rows, "statement")?.as_primitive(),
             value: column(rows, "value")?.as_primitive(),
             ranks,
@@ -463,6 +550,29 @@ impl<'a> Said<'a> {
     fn counts_alone(&self, row: usize, day: Day) -> Result<bool> {
         let is_public = self.published.value(row) <= day.days_from_epoch();
         Ok(!self.status(row)?.is_set_aside() && is_public)
+    }
+
+    /// Whether one source says all of these rows, of one status that counts: then only their age decides.
+    fn are_alike(&self, rows: Range<usize>) -> Result<bool> {
+        let first = rows.start;
+        if self.status(first)?.is_set_aside() {
+            return Ok(false);
+        }
+        let is_like_first = |row: usize| {
+            self.status.value(row) == self.status.value(first)
+                && self.source.value(row) == self.source.value(first)
+        };
+        Ok(self.all_are_alike || rows.skip(1).all(is_like_first))
+    }
+
+    /// Of such rows, the newest that is public on a day; of several of one day the first by number.
+    fn newest(&self, rows: Range<usize>, day: Day) -> Option<usize> {
+        let is_public = |row: &usize| self.published.value(*row) <= day.days_from_epoch();
+        let age = |row: &usize| {
+            let published = Reverse(self.published.value(*row));
+            (published, self.number.value(*row))
+        };
+        rows.filter(is_public).min_by_key(age)
     }
 
     fn statement(&self, row: usize) -> Result<Statement<'a>> {

@@ -136,6 +136,9 @@ impl Table {
         prepared: &Sorted,
         snapshot: &'s Snapshot,
     ) -> Vec<&'s DataFile> {
+        if snapshot.files.is_empty() {
+            return Vec::new();
+        }
         let compared = match declaration.kind {
             // A later vintage may meet an earlier one: no bound of the vintage counts.
             TableKind::Series => SUBJECT[..3].to_vec(),

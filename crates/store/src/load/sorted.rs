@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use rayon::prelude::*;
 
-use crate::layout::{Layout, equal_neighbours, internal, sorted_order};
+use crate::layout::{Layout, equal_neighbours, internal, only_text, sorted_order};
 use crate::write::{bounds, widened};
 use crate::{Declaration, Error, Fault, Faults, Result};
 
@@ -71,7 +71,9 @@ impl Sorted {
         if sorted.is_in_order(&layout)? {
             return Ok(sorted);
         }
-        let keys = layout.own_keys(&sorted.batches())?;
+        sorted.constant = sorted.constant_columns();
+        let is_constant = |place: usize| sorted.constant.get(place).is_some_and(Option::is_some);
+        let keys = layout.own_keys(&sorted.batches(), is_constant)?;
         let order = sorted_order(&keys);
         let mut faults = Faults::default();
         for (first, second) in equal_neighbours(&keys, &order) {
@@ -94,7 +96,6 @@ impl Sorted {
             return Err(Error::Faulty(faults));
         }
         sorted.order = Some(order);
-        sorted.constant = sorted.constant_columns();
         Ok(sorted)
     }
 
@@ -104,9 +105,10 @@ impl Sorted {
             let columns = self.parts.iter().map(|part| part.rows.column(place));
             let columns = columns.map(|column| column.as_string_opt::<i32>());
             let columns: Vec<&StringArray> = columns.collect::<Option<_>>()?;
-            let first = columns.first()?.iter().next()??;
-            let is_first = |text: Option<&str>| text == Some(first);
-            let all = columns.iter().all(|column| column.iter().all(is_first));
+            let first = only_text(columns.first()?)?;
+            let all = columns
+                .iter()
+                .all(|column| only_text(column) == Some(first));
             all.then(|| Arc::new(StringArray::new_repeated(first, PIECE_ROWS)) as ArrayRef)
         };
         places.into_par_iter().map(one_text).collect()
