@@ -7,7 +7,7 @@ use arrow::util::pretty::pretty_format_batches;
 use didymium_engine::Limits;
 use didymium_store::{Declaration, Store};
 
-use crate::figures::{NOW_MS, OUTPUT, csv_request};
+use crate::figures::{NOW_MS, OUTPUT, csv_request, output_table};
 use crate::server::TestServer;
 
 const MINES: u32 = 500;
@@ -126,6 +126,45 @@ async fn parts_say_what_the_whole_says() {
     table.compact("a test", NOW_MS).await.unwrap();
     assert_eq!(answers(&store, 2).await, expected);
     plans_stream(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_each_file_need_not_be_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::create(folder.path()).await.unwrap());
+    let table = output_table(&store).await;
+    // By their series' names, "A B/output" comes before "A/output".
+    for rows in [
+        "0,2020-02,1,S\nA,2020,12,S\n",
+        "A B,2020-02,3,S\n",
+        "A,2020-02,2,S\n",
+    ] {
+        let csv = rows.replace(",S", ",2026-01-01,S");
+        let csv = format!("mine,period,value,published_on,source_id\n{csv}");
+        table.load(csv_request(&csv)).await.unwrap();
+    }
+    let server = TestServer::start(store, Limits::default()).await;
+    let told = async |sql: &str| {
+        let words = server.text(sql).await.replace(['|', '+', '-'], " ");
+        words
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        told("SELECT mine || ':' || period_end AS it FROM output ORDER BY mine, period_end").await,
+        "0:2020 02 29 A:2020 02 29 A:2020 12 31 A B:2020 02 29"
+    );
+    // The year, of the first file, begins before its February, of the last.
+    assert_eq!(
+        told("SELECT mine || ':' || period_end AS it FROM output ORDER BY series, period_end")
+            .await,
+        "0:2020 02 29 A B:2020 02 29 A:2020 02 29 A:2020 12 31"
+    );
+    let met = "SELECT count(*) || ' met ' || sum(p.value) AS it
+               FROM output o ASOF JOIN output p MATCH_CONDITION (o.period_end >= p.period_end) ON o.mine = p.mine";
+    assert_eq!(told(met).await, "4 met 18.0");
 }
 
 /// No part is hashed, merged or sorted for what is told series by series.

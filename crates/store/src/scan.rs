@@ -94,19 +94,23 @@ impl SnapshotTable {
     }
 
     /// The other orders that these files keep as well: by the columns that name a series instead of its
-    /// name, and by the ends of periods instead of their starts.
-    fn more_orders(&self, files: &[&DataFile]) -> Vec<LexOrdering> {
+    /// name, and by the ends of periods instead of their starts. The engine merges by any of them and takes
+    /// the others to hold then, so they must hold in the table and not only in each file: none where a
+    /// series is in two files.
+    fn more_orders(&self, files: &[&DataFile], order: &LexOrdering) -> Vec<LexOrdering> {
         let Some(declaration) = &self.snapshot.declaration else {
             return Vec::new();
         };
+        if !follow_on(files, Some(first_column(order))) {
+            return Vec::new();
+        }
         let all = |keeps: fn(&FileOrder) -> bool| files.iter().all(|file| keeps(&file.order));
         let [series, start, end, others @ ..] = SORT;
         let keys = declaration.series_columns();
         let keys: Vec<&str> = keys.filter(|key| !self.is_constant(files, key)).collect();
-        let keys_rise = keys.first().is_some_and(|key| {
-            let key = self.snapshot.schema.index_of(key).ok();
-            files.windows(2).all(|pair| precedes(pair[0], pair[1], key))
-        });
+        let keys_rise = keys
+            .first()
+            .is_some_and(|key| follow_on(files, self.snapshot.schema.index_of(key).ok()));
         let mut series = vec![vec![series]];
         if keys_rise && all(|order| order.keys_in_order) {
             series.push(keys);
@@ -185,16 +189,12 @@ impl SnapshotTable {
         threads: usize,
     ) -> (Vec<FileGroup>, Option<Partitioning>) {
         let first = order.map(first_column);
-        let small = is_small(files);
-        let follow_on = first.is_none()
-            || files
-                .windows(2)
-                .all(|pair| precedes(pair[0], pair[1], first));
+        let follow_on = first.is_none() || follow_on(files, first);
         let group = |slices: &[Slice<'_>]| {
             let files = slices.iter().map(|slice| self.partitioned_file(slice));
             FileGroup::new(files.collect())
         };
-        if small && follow_on {
+        if is_small(files) && follow_on {
             let slices: Vec<_> = files.iter().map(|file| Slice::whole(file)).collect();
             return (vec![group(&slices)], None);
         }
@@ -273,10 +273,10 @@ impl TableProvider for SnapshotTable {
 
         let orders = match order {
             None => Vec::new(),
-            Some(order) => [order]
-                .into_iter()
-                .chain(self.more_orders(&files))
-                .collect(),
+            Some(order) => {
+                let more = self.more_orders(&files, &order);
+                [order].into_iter().chain(more).collect()
+            }
         };
         let mut options = state.table_options().parquet.clone();
         if files.iter().any(|file| !has_checksum(file)) {
@@ -361,6 +361,12 @@ fn first_column(order: &LexOrdering) -> usize {
     first
         .expect("an ordering of this file is made of columns")
         .index()
+}
+
+/// Whether each file comes before the next in a column.
+fn follow_on(files: &[&DataFile], column: Option<usize>) -> bool {
+    let mut pairs = files.windows(2);
+    pairs.all(|pair| precedes(pair[0], pair[1], column))
 }
 
 /// Whether every row of one file comes before every row of another. NULL comes last and has no bound.
