@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
-use super::raw::{PART_ROWS, Raw, texts};
+use super::raw::{Raw, texts};
 use super::sorted::{Part, Sorted};
 use super::{Input, InputFormat, LoadOptions, LoadRequest, Stage, cells, totals, units};
 use crate::layout::internal;
@@ -48,13 +48,14 @@ pub(super) fn prepare(
             // A total's parts may stand anywhere in the file.
             raw = Raw::whole(&raw)?.into_iter().collect();
         }
+        let most_rows = raw.iter().map(Raw::rows).max().unwrap_or_default();
         let checking = Checking {
             declaration,
             input,
             place,
             options,
             now_ms: request.now_ms,
-            load_ids: StringArray::new_repeated(load_id, PART_ROWS),
+            load_ids: StringArray::new_repeated(load_id, most_rows),
         };
         let checked = raw.into_par_iter().map(|raw| checking.check(raw));
         for (checked, of_part) in checked.collect::<Result<Vec<_>>>()? {
@@ -79,7 +80,7 @@ struct Checking<'a> {
     place: u32,
     options: &'a LoadOptions,
     now_ms: i64,
-    /// The load's name, for each row of a part.
+    /// The load's name, for as many rows as the largest part has.
     load_ids: StringArray,
 }
 
@@ -120,19 +121,12 @@ impl Checking<'_> {
                     let key = declaration.series_columns().map(of_file);
                     Arc::new(series_names(&key.collect::<Result<Vec<_>>>()?)?) as ArrayRef
                 }
-                LOAD_ID if is_series => Arc::new(self.load_ids_of(rows.num_rows())),
+                LOAD_ID if is_series => Arc::new(self.load_ids.slice(0, rows.num_rows())),
                 name => Arc::clone(of_file(name)?),
             })
         });
         RecordBatch::try_new(declaration.schema(), columns.collect::<Result<_>>()?)
             .map_err(internal)
-    }
-
-    fn load_ids_of(&self, rows: usize) -> StringArray {
-        match rows <= self.load_ids.len() {
-            true => self.load_ids.slice(0, rows),
-            false => StringArray::new_repeated(self.load_ids.value(0), rows),
-        }
     }
 }
 

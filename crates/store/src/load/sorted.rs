@@ -13,7 +13,10 @@ use crate::write::{bounds, widened};
 use crate::{Declaration, Error, Fault, Faults, Result};
 
 /// Rows that are copied together into the table's order.
-const PIECE_ROWS: usize = 64 * 1024;
+const PIECE_ROWS: usize = 16 * 1024;
+
+/// A text that is longer is sorted like any other: repeated for every row of a piece it would be large.
+const LONGEST_CONSTANT: usize = 256;
 
 /// Rows in order are worth a write of their own from this many on; fewer are copied together.
 const SLICE_ROWS: usize = 1024;
@@ -105,7 +108,7 @@ impl Sorted {
             let columns = self.parts.iter().map(|part| part.rows.column(place));
             let columns = columns.map(|column| column.as_string_opt::<i32>());
             let columns: Vec<&StringArray> = columns.collect::<Option<_>>()?;
-            let first = only_text(columns.first()?)?;
+            let first = only_text(columns.first()?).filter(|it| it.len() <= LONGEST_CONSTANT)?;
             let all = columns
                 .iter()
                 .all(|column| only_text(column) == Some(first));
