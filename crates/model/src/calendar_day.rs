@@ -22,6 +22,9 @@ const ERAS_BEFORE: u32 = 82;
 /// Days from the first day that can be placed, a 1 March, to 1970-01-01.
 const EPOCH: u32 = 719_468 + ERA_DAYS * ERAS_BEFORE;
 
+/// The years in which this reckons both ways.
+const YEARS: std::ops::Range<i32> = 0..100_000;
+
 impl CalendarDay {
     /// The place of a day; `None` before the year -32800 and some 2.9 million years from now.
     #[inline]
@@ -52,6 +55,23 @@ impl CalendarDay {
         Self(self.0 - 32 * i64::from(months))
     }
 
+    /// A day of a civil date, which may not exist; `None` outside of the years 0 to 99,999.
+    #[inline]
+    pub(crate) fn of_civil(year: i32, month: u32, day: u32) -> Option<Self> {
+        let fits = YEARS.contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+        let months = i64::from(year) * 12 + i64::from(month) - 1;
+        fits.then_some(Self(months << 5 | i64::from(day)))
+    }
+
+    /// Year, month and day; `None` outside of the years 0 to 99,999.
+    #[inline]
+    pub(crate) fn civil(self) -> Option<(i32, u32, u32)> {
+        let months = self.month();
+        let year = i32::try_from(months.div_euclid(12)).ok()?;
+        let civil = (year, months.rem_euclid(12) as u32 + 1, self.day() as u32);
+        YEARS.contains(&year).then_some(civil)
+    }
+
     /// So many months later, or earlier where they are negative; where the month lacks the day, its last.
     #[inline]
     pub(crate) fn months_later(self, months: i64) -> Self {
@@ -59,21 +79,19 @@ impl CalendarDay {
         moved.min(moved.month_end())
     }
 
-    /// The day, which must exist; `None` before the year 0 and after the year 99,999.
+    /// The day, which must exist; `None` outside of the years 0 to 99,999.
     #[inline]
     pub(crate) fn to_day(self) -> Option<Day> {
-        let months = u32::try_from(self.month())
-            .ok()
-            .filter(|months| *months < 12 * 100_000)?;
+        let (year, month, day) = self.civil()?;
         // Years begin in March here, and their months count from 3 to 14.
-        let (year, month) = match (months / 12 + 400 * ERAS_BEFORE, months % 12) {
-            (year, month @ ..2) => (year - 1, month + 13),
-            (year, month) => (year, month + 1),
+        let (year, month) = match (year as u32 + 400 * ERAS_BEFORE, month) {
+            (year, month @ ..3) => (year - 1, month + 12),
+            (year, month) => (year, month),
         };
         let century = year / 100;
         let before_year = 1_461 * year / 4 - century + century / 4;
         let before_month = (979 * month - 2_919) >> 5;
-        let days = before_year + before_month + self.day() as u32 - 1;
+        let days = before_year + before_month + day - 1;
         Some(Day::from_epoch(days as i32 - EPOCH as i32))
     }
 
@@ -151,8 +169,12 @@ mod tests {
                 earlier.day() == date.day(),
                 "{day}"
             );
-            let in_range = (0..100_000).contains(&date.year());
+            let in_range = YEARS.contains(&date.year());
             assert_eq!(place.to_day(), in_range.then_some(day), "{day}");
+            let civil = (date.year(), date.month(), date.day());
+            assert_eq!(place.civil(), in_range.then_some(civil), "{day}");
+            let back = CalendarDay::of_civil(civil.0, civil.1, civil.2);
+            assert_eq!(back, in_range.then_some(place), "{day}");
             for months in [-25_i32, -12, -1, 0, 1, 14] {
                 let span = Months::new(months.unsigned_abs());
                 let moved = match months {

@@ -27,7 +27,10 @@ impl Day {
 
     /// The day of a civil date; `None` where the calendar has no such day.
     pub fn from_ymd(year: i32, month: u32, day: u32) -> Option<Self> {
-        NaiveDate::from_ymd_opt(year, month, day).map(Self::from_date)
+        match CalendarDay::of_civil(year, month, day) {
+            Some(place) => place.exists().then(|| place.to_day())?,
+            None => NaiveDate::from_ymd_opt(year, month, day).map(Self::from_date),
+        }
     }
 
     /// Reads `YYYY-MM-DD` and nothing else.
@@ -48,8 +51,12 @@ impl Day {
 
     /// Year, month and day; `None` beyond the years that chrono knows.
     pub fn ymd(self) -> Option<(i32, u32, u32)> {
-        let date = self.date()?;
-        Some((date.year(), date.month(), date.day()))
+        CalendarDay::of(self)
+            .and_then(CalendarDay::civil)
+            .or_else(|| {
+                let date = self.date()?;
+                Some((date.year(), date.month(), date.day()))
+            })
     }
 
     /// Days since 1970-01-01.
