@@ -20,7 +20,7 @@ import output
 from didymium.v1 import query_pb2
 from harness import MIB, Server
 
-LOADS = int(os.environ.get("UPKEEP_LOADS", "100"))
+LOADS = int(os.environ.get("UPKEEP_LOADS", "200"))
 MINES = ["Bayan Obo", "Mountain Pass", "Mount Weld", "Nolans"]
 
 #: How long compaction may run before the next question is put.
