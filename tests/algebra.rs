@@ -1,6 +1,5 @@
 //! The functions give the same whatever the number of threads, the size of batches and the memory.
 
-use arrow::util::pretty::pretty_format_batches;
 use didymium_engine::Limits;
 
 use crate::server::TestServer;
@@ -62,13 +61,7 @@ fn questions() -> Vec<String> {
 async fn answers(limits: Limits) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::empty(folder.path(), limits).await;
-    let mut answers = Vec::new();
-    for question in questions() {
-        let answer = server.query(&question).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{question}: {error}"));
-        answers.push(pretty_format_batches(&answer.batches).unwrap().to_string());
-    }
-    answers
+    server.answers(&questions()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

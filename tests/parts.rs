@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::util::pretty::pretty_format_batches;
 use didymium_engine::Limits;
 use didymium_store::{Declaration, Store};
 
@@ -90,13 +89,7 @@ async fn answers(store: &Arc<Store>, threads: usize) -> Vec<String> {
         ..Limits::default()
     };
     let server = TestServer::start(Arc::clone(store), limits).await;
-    let mut answers = Vec::new();
-    for question in questions() {
-        let answer = server.query(&question).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{question}: {error}"));
-        answers.push(pretty_format_batches(&answer.batches).unwrap().to_string());
-    }
-    answers
+    server.answers(&questions()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

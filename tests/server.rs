@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
+use arrow::util::pretty::pretty_format_batches;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Header, QueryRequest, Summary};
@@ -107,12 +108,21 @@ impl TestServer {
         })
     }
 
+    /// The answers to some questions, as tables.
+    pub(crate) async fn answers(&self, questions: &[String]) -> Vec<String> {
+        let mut answers = Vec::new();
+        for question in questions {
+            let answer = self.query(question).await;
+            let answer = answer.unwrap_or_else(|error| panic!("{question}: {error}"));
+            answers.push(pretty_format_batches(&answer.batches).unwrap().to_string());
+        }
+        answers
+    }
+
     /// The single text cells of a one-column answer, such as EXPLAIN's.
     pub(crate) async fn text(&self, sql: &str) -> String {
         let answer = self.query(sql).await.unwrap();
-        arrow::util::pretty::pretty_format_batches(&answer.batches)
-            .unwrap()
-            .to_string()
+        pretty_format_batches(&answer.batches).unwrap().to_string()
     }
 
     pub(crate) async fn stop(mut self) {

@@ -37,8 +37,7 @@ impl Frequency {
         if is_week {
             return Self::Week;
         }
-        let is_month_end = last.succ_opt().is_none_or(|next| next.day() == 1);
-        if first.day() != 1 || !is_month_end || first.year() != last.year() {
+        if first.day() != 1 || !end.is_month_end() || first.year() != last.year() {
             return Self::Other;
         }
         match (first.month(), last.month()) {

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{LexicographicalComparator, SortColumn, concat_batches};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Date32Type};
 use datafusion::common::ScalarValue;
 use serde_json::Value;
 
 use crate::data_file::{bound, scalar};
-use crate::layout::{ORDER, internal};
+use crate::layout::{comparator, internal};
 use crate::{Declaration, Result, TableKind};
 
 /// The columns that our writer sorted the file by.
@@ -55,7 +55,7 @@ pub(crate) struct Split {
 }
 
 impl FileOrder {
-    /// What tags say; `of_first` gives the type of a column.
+    /// What tags say; `type_of` gives the type of a column.
     pub(crate) fn of_tags(
         mut tags: HashMap<String, Option<String>>,
         type_of: impl Fn(&str) -> Option<DataType>,
@@ -231,17 +231,9 @@ impl OrderWatch {
     }
 }
 
-fn comparator(columns: Vec<ArrayRef>) -> Result<LexicographicalComparator> {
-    let columns = columns.into_iter().map(|values| SortColumn {
-        values,
-        options: Some(ORDER),
-    });
-    LexicographicalComparator::try_new(&columns.collect::<Vec<_>>()).map_err(internal)
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Date32Array, StringArray};
+    use arrow::array::{ArrayRef, Date32Array, StringArray};
 
     use super::*;
 

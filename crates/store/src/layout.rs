@@ -94,15 +94,7 @@ impl Layout {
 
     /// Whether each row comes after the one before it; then no two are equal.
     pub(crate) fn is_in_order(&self, batch: &RecordBatch) -> Result<bool> {
-        let columns = self
-            .columns_of(batch)?
-            .into_iter()
-            .map(|values| SortColumn {
-                values,
-                options: Some(ORDER),
-            });
-        let columns: Vec<SortColumn> = columns.collect();
-        let rows = LexicographicalComparator::try_new(&columns).map_err(internal)?;
+        let rows = comparator(self.columns_of(batch)?)?;
         Ok((1..batch.num_rows()).all(|row| rows.compare(row - 1, row).is_lt()))
     }
 
@@ -110,6 +102,15 @@ impl Layout {
         let fields = self.schema.fields().iter();
         fields.map(|field| column_of(batch, field.name())).collect()
     }
+}
+
+/// Compares rows of some columns as files are ordered.
+pub(crate) fn comparator(columns: Vec<ArrayRef>) -> Result<LexicographicalComparator> {
+    let columns = columns.into_iter().map(|values| SortColumn {
+        values,
+        options: Some(ORDER),
+    });
+    LexicographicalComparator::try_new(&columns.collect::<Vec<_>>()).map_err(internal)
 }
 
 fn column_of(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {

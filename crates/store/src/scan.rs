@@ -101,8 +101,7 @@ impl SnapshotTable {
         let Some(declaration) = &self.snapshot.declaration else {
             return Vec::new();
         };
-        // A small table is sorted in no time, and its plans stay the same when its files are compacted.
-        if is_small(files) || !follow_on(files, Some(first_column(order))) {
+        if !follow_on(files, Some(first_column(order))) {
             return Vec::new();
         }
         let all = |keeps: fn(&FileOrder) -> bool| files.iter().all(|file| keeps(&file.order));
@@ -187,7 +186,7 @@ impl SnapshotTable {
         &self,
         files: &[&DataFile],
         order: Option<&LexOrdering>,
-        threads: usize,
+        (threads, is_small): (usize, bool),
     ) -> (Vec<FileGroup>, Option<Partitioning>) {
         let first = order.map(first_column);
         let follow_on = first.is_none() || follow_on(files, first);
@@ -195,7 +194,7 @@ impl SnapshotTable {
             let files = slices.iter().map(|slice| self.partitioned_file(slice));
             FileGroup::new(files.collect())
         };
-        if is_small(files) && follow_on {
+        if is_small && follow_on {
             let slices: Vec<_> = files.iter().map(|file| Slice::whole(file)).collect();
             return (vec![group(&slices)], None);
         }
@@ -265,15 +264,18 @@ impl TableProvider for SnapshotTable {
             a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
         });
         let threads = state.config().target_partitions();
-        let (groups, partitioning) = self.groups(&files, order.as_ref(), threads);
+        let is_small = is_small(&files);
+        let (groups, partitioning) = self.groups(&files, order.as_ref(), (threads, is_small));
         // Files that overlap are merged in the table's order, whichever columns are wanted: else sums of
         // doubles would depend on which file comes first.
-        let merge = is_small(&files) && groups.len() > 1 && order.is_some();
+        let merge = is_small && groups.len() > 1 && order.is_some();
         let wanted = projection.filter(|_| merge);
         let with_order = wanted.map(|wanted| self.with_sort_columns(wanted));
 
         let orders = match order {
             None => Vec::new(),
+            // A small table is sorted in no time, and its plans stay the same when its files are compacted.
+            Some(order) if is_small => vec![order],
             Some(order) => {
                 let more = self.more_orders(&files, &order);
                 [order].into_iter().chain(more).collect()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DFSchema, Result, internal_err};
@@ -313,10 +313,8 @@ impl Joining {
             matches.push(found)?;
         }
         self.memory.try_resize(matches.bytes())?;
-        let columns = matches.columns(&left.batch, self.is_outer, &self.projection)?;
-        let rows = RecordBatchOptions::new().with_row_count(Some(matches.count(self.is_outer)));
-        let schema = Arc::clone(&self.schema);
-        let joined = RecordBatch::try_new_with_options(schema, columns, &rows)?;
+        let wanted = (self.projection.as_slice(), &self.schema);
+        let joined = matches.joined(&left.batch, self.is_outer, wanted)?;
         Ok(Some(joined))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
@@ -75,13 +75,13 @@ impl Matches {
     }
 
     /// Some columns of the left rows and their matches, by their places in both sides together; without
-    /// `is_outer` only of left rows that have one.
-    pub(super) fn columns(
+    /// `is_outer` only of left rows that have one. `schema` is that of these columns.
+    pub(super) fn joined(
         &self,
         left: &RecordBatch,
         is_outer: bool,
-        wanted: &[usize],
-    ) -> Result<Vec<ArrayRef>> {
+        (wanted, schema): (&[usize], &SchemaRef),
+    ) -> Result<RecordBatch> {
         // Of the left rows that stay, their matches; in a batch of its own comes one row of NULLs.
         let nothing = (self.held.len(), 0);
         let found = self.found.iter();
@@ -101,15 +101,10 @@ impl Matches {
                 None => Ok(take(left.column(*place), &stay, None)?),
                 Some(place) => self.gathered(place, &places, is_outer),
             });
-        columns.collect()
-    }
-
-    /// How many rows that gives.
-    pub(super) fn count(&self, is_outer: bool) -> usize {
-        match is_outer {
-            true => self.found.len(),
-            false => self.found.iter().flatten().count(),
-        }
+        let columns = columns.collect::<Result<_>>()?;
+        let count = RecordBatchOptions::new().with_row_count(Some(places.len()));
+        let joined = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &count)?;
+        Ok(joined)
     }
 
     /// The left rows that found one.

@@ -1,5 +1,6 @@
 //! Columns out of a Parquet or Arrow file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
@@ -65,23 +66,16 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Vec<Raw>> {
 /// The rows of a Parquet file, several of its groups at once. One batch at least.
 fn parquet(bytes: &Bytes) -> Result<Vec<RecordBatch>, ParquetError> {
     let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())?;
-    let mut groups: Vec<(Vec<usize>, i64)> = Vec::new();
-    for (group, of_file) in metadata.metadata().row_groups().iter().enumerate() {
-        match groups.last_mut() {
-            Some((groups, rows)) if *rows < PART_ROWS as i64 => {
-                groups.push(group);
-                *rows += of_file.num_rows();
-            }
-            _ => groups.push((vec![group], of_file.num_rows())),
-        }
-    }
-    let read = |groups: Vec<usize>| {
+    let rows = metadata.metadata().row_groups().iter();
+    let groups = in_parts(rows.map(|group| group.num_rows() as usize));
+    let read = |groups: Range<usize>| {
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
-        let reader = reader.with_row_groups(groups).with_batch_size(PART_ROWS);
-        Ok(reader.build()?.collect::<Result<Vec<_>, _>>()?)
+        let reader = reader.with_row_groups(groups.collect());
+        let reader = reader.with_batch_size(PART_ROWS).build()?;
+        Ok(reader.collect::<Result<Vec<_>, _>>()?)
     };
-    let batches = groups.into_par_iter().map(|(groups, _)| read(groups));
+    let batches = groups.into_par_iter().map(read);
     let batches = batches.collect::<Result<Vec<_>, ParquetError>>()?.concat();
     Ok(match batches.is_empty() {
         true => vec![RecordBatch::new_empty(Arc::clone(metadata.schema()))],
@@ -112,20 +106,31 @@ fn arrow(bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     if !is_file {
         decoder.finish()?;
     }
-    let mut parts = Vec::new();
-    while !batches.is_empty() || parts.is_empty() {
-        // Some programs write very small ones.
-        let mut rows = 0;
-        let small = batches.iter().take_while(|batch| {
-            let goes_on = rows < PART_ROWS;
-            rows += batch.num_rows();
-            goes_on
-        });
-        let small = small.count();
-        parts.push(concat_batches(&schema, &batches[..small])?);
-        batches.drain(..small);
+    // Some programs write very small ones.
+    let parts = in_parts(batches.iter().map(RecordBatch::num_rows)).into_iter();
+    let parts = parts.map(|part| concat_batches(&schema, &batches[part]));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    Ok(match parts.is_empty() {
+        true => vec![RecordBatch::new_empty(schema)],
+        false => parts,
+    })
+}
+
+/// Puts neighbours of so many rows together, until each part has about as many as one thread reads at once.
+fn in_parts(rows: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut of_last = PART_ROWS;
+    for (place, rows) in rows.enumerate() {
+        match parts.last_mut() {
+            Some(last) if of_last < PART_ROWS => last.end = place + 1,
+            _ => {
+                parts.push(place..place + 1);
+                of_last = 0;
+            }
+        }
+        of_last += rows;
     }
-    Ok(parts)
+    parts
 }
 
 /// The stream within an Arrow file: an index, its length and the mark follow it.
