@@ -8,7 +8,7 @@ use didymium_api::v1::QueryRequest;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_engine::{Engine, Limits};
-use didymium_server::Server;
+use didymium_server::{Server, Settings};
 use didymium_store::{Declaration, Input, InputFormat, LoadOptions, LoadRequest, Progress, Store};
 use parquet::arrow::ArrowWriter;
 use tonic::transport::Channel;
@@ -80,7 +80,7 @@ pub async fn serve(
         },
         || 0,
     )?);
-    let server = Server::bind("127.0.0.1:0", engine).await?;
+    let server = Server::bind("127.0.0.1:0", engine, Settings::default()).await?;
     let address = server.address()?;
     #[expect(clippy::disallowed_methods, reason = "it ends with the benchmark")]
     tokio::spawn(server.run(std::future::pending()));

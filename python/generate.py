@@ -30,7 +30,7 @@ def generate(folder: Path) -> None:
         f"--mypy_out=quiet:{folder}",
         f"--mypy_grpc_out=quiet:{folder}",
     ]
-    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    files = sorted(str(path.relative_to(PROTO)) for path in (PROTO / "didymium").rglob("*.proto"))
     if protoc.main([*arguments, *files]) != 0:
         raise SystemExit("protoc failed; its message stands above")
 

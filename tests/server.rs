@@ -11,7 +11,7 @@ use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Header, QueryRequest, Summary};
 use didymium_engine::{Clock, Engine, Limits};
-use didymium_server::Server;
+use didymium_server::{Server, Settings};
 use didymium_store::Store;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -35,6 +35,7 @@ pub(crate) struct Answer {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) summary: Summary,
     pub(crate) longest_message: usize,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl TestServer {
@@ -43,8 +44,17 @@ impl TestServer {
     }
 
     pub(crate) async fn start_at(store: Arc<Store>, limits: Limits, clock: Clock) -> Self {
+        Self::start_with(store, limits, clock, Settings::default()).await
+    }
+
+    pub(crate) async fn start_with(
+        store: Arc<Store>,
+        limits: Limits,
+        clock: Clock,
+        settings: Settings,
+    ) -> Self {
         let engine = Arc::new(Engine::new(store, limits, clock).unwrap());
-        let server = Server::bind("127.0.0.1:0", engine).await.unwrap();
+        let server = Server::bind("127.0.0.1:0", engine, settings).await.unwrap();
         let address = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
@@ -87,6 +97,7 @@ impl TestServer {
     pub(crate) async fn ask(&self, request: QueryRequest) -> Result<Answer, Status> {
         let mut replies = self.client.clone().query(request).await?.into_inner();
         let (mut header, mut summary, mut ipc, mut longest_message) = (None, None, vec![], 0);
+        let mut warnings = Vec::new();
         while let Some(reply) = replies.message().await? {
             assert!(summary.is_none(), "nothing follows the summary");
             match reply.payload.unwrap() {
@@ -96,6 +107,8 @@ impl TestServer {
                     longest_message = longest_message.max(bytes.len());
                     ipc.extend(bytes);
                 }
+                Payload::Warning(warning) => warnings.push(warning.code),
+                Payload::Progress(_) => {}
                 Payload::Summary(last) => summary = Some(last),
             }
         }
@@ -105,6 +118,7 @@ impl TestServer {
             batches: reader.map(Result::unwrap).collect(),
             summary: summary.unwrap(),
             longest_message,
+            warnings,
         })
     }
 

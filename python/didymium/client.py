@@ -6,9 +6,11 @@ import contextlib
 import getpass
 import numbers
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import polars
 
 #: What a parameter of a statement can be; numpy's numbers count as numbers.
-Parameter: TypeAlias = None | bool | int | float | str | date | Decimal
+Parameter: TypeAlias = None | bool | int | float | str | date | datetime | Decimal
 
 # A server that vanished without a word is noticed within a minute, not never.
 _CHANNEL_OPTIONS = [("grpc.keepalive_time_ms", 40_000), ("grpc.keepalive_timeout_ms", 20_000)]
@@ -33,24 +35,58 @@ _CHANNEL_OPTIONS = [("grpc.keepalive_time_ms", 40_000), ("grpc.keepalive_timeout
 _GRACE_S = 1.0
 
 
-def connect(url: str, *, timeout: float | None = None) -> Client:
-    """A client of the server at `grpc://HOST:PORT`; connects with the first query.
+def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+) -> Client:
+    """A client of the server at `grpc://HOST:PORT`, or with TLS at `grpcs://HOST:PORT`; connects with the first query.
 
-    `timeout` is in seconds and holds for each query that has none of its own, from the request to the last row.
+    `token` says who asks; without one the variable DIDYMIUM_TOKEN does, if it is set. `tls_ca` is a file with the
+    authority of the server's certificate, where it is none of the system's. `timeout` is in seconds and holds for each
+    query that has none of its own, from the request to the last row.
     """
     parts = urlsplit(url)
-    if parts.scheme != "grpc" or not parts.hostname or not parts.port or parts.path.strip("/"):
-        raise ValueError(f"a server is named grpc://HOST:PORT, not {url!r}")
-    return Client(parts.netloc, timeout)
+    if parts.scheme not in ("grpc", "grpcs") or not parts.hostname or not parts.port or parts.path.strip("/"):
+        raise ValueError(f"a server is named grpc://HOST:PORT or grpcs://HOST:PORT, not {url!r}")
+    if parts.scheme == "grpc":
+        channel = grpc.insecure_channel(parts.netloc, _CHANNEL_OPTIONS)
+    else:
+        authority = None if tls_ca is None else Path(tls_ca).read_bytes()
+        credentials = grpc.ssl_channel_credentials(authority)
+        channel = grpc.secure_channel(parts.netloc, credentials, _CHANNEL_OPTIONS)
+    token = token or os.environ.get("DIDYMIUM_TOKEN")
+    if token:
+        channel = grpc.intercept_channel(channel, _ShowToken(token.strip()))
+    return Client(url, channel, timeout)
+
+
+class _ShowToken(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor
+):
+    """Shows the caller's token with every call."""
+
+    def __init__(self, token: str) -> None:
+        self._shown = ("authorization", f"Bearer {token}")
+
+    def _call(self, proceed: Callable[..., Any], details: Any, request: Any) -> Any:
+        metadata = [*(details.metadata or ()), self._shown]
+        return proceed(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = _call
+    intercept_unary_stream = _call
+    intercept_stream_unary = _call
 
 
 class Client:
     """Runs queries and loads on one server. Threads may share it. Close it, or use it in a `with`."""
 
-    def __init__(self, target: str, timeout: float | None = None) -> None:
-        self._target = target
+    def __init__(self, url: str, channel: grpc.Channel, timeout: float | None = None) -> None:
+        self._url = url
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
+        self._channel = channel
         self._stub = query_pb2_grpc.QueryServiceStub(self._channel)
         self._catalog = catalog_pb2_grpc.CatalogServiceStub(self._channel)
         self._ingest = ingest_pb2_grpc.IngestServiceStub(self._channel)
@@ -102,6 +138,7 @@ class Client:
         /,
         *sources: Loadable,
         create: bool = False,
+        replace: bool = False,
         dry_run: bool = False,
         source_id: str | None = None,
         published_on: date | None = None,
@@ -115,6 +152,7 @@ class Client:
         """Loads files, Arrow tables or frames into a table: all of them in one commit, or nothing.
 
         A path is a CSV, NDJSON, Parquet or Arrow file. `create` makes the table if there is none, as the data suggest.
+        `replace` puts the rows in the place of all that a plain table holds; its earlier versions keep them.
         `source_id` and `published_on` are what the data have no column for. The same load again changes nothing.
         Another value than the table's is a fault, unless `supersede` says why. `dry_run` checks, lists the faults and
         writes nothing; else faults raise `SqlError`.
@@ -125,6 +163,7 @@ class Client:
             mapping,
             published_on,
             create=create,
+            replace=replace,
             dry_run=dry_run,
             source_id=source_id,
             load_id=load_id,
@@ -139,6 +178,34 @@ class Client:
             # What broke off the stream is the caller's own fault, and gRPC does not tell it.
             raise messages.failure or errors.from_rpc(error) from None
         return load.loaded(response)
+
+    def explain(
+        self,
+        sql: str,
+        /,
+        params: Sequence[Parameter] | Mapping[str, Parameter] = (),
+        *,
+        analyze: bool = False,
+        timeout: float | None = None,
+        **named: Parameter,
+    ) -> str:
+        """How the server would run a SELECT; with `analyze` it runs it and tells what each step did."""
+        request = query_pb2.ExplainRequest(query=_request(sql, params, named, None, None), analyze=analyze)
+        try:
+            return self._stub.Explain(request, timeout=self._timeout if timeout is None else timeout).plan
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from None
+
+    def queries(self) -> list[query_pb2.RunningQuery]:
+        """The caller's queries that run or wait on the server; everybody's for an admin."""
+        try:
+            return list(self._stub.ListQueries(query_pb2.ListQueriesRequest(), timeout=self._timeout).queries)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from None
+
+    def cancel(self, query_id: str, /) -> None:
+        """Stops a query of the caller's that runs or waits; an admin stops anybody's."""
+        self._catalog_call(self._stub.Cancel, query_pb2.CancelRequest(query_id=query_id))
 
     def create_view(self, name: str, sql: str, /, *, description: str = "", replace: bool = False) -> None:
         """Gives a query a name, under which it is asked like a table; the server checks it by planning it."""
@@ -179,7 +246,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"didymium.connect('grpc://{self._target}')"
+        return f"didymium.connect({self._url!r})"
 
 
 class Result:
@@ -191,6 +258,8 @@ class Result:
         self.query_id = header.query_id
         #: Seconds from the arrival of the request to the last row.
         self.elapsed = summary.elapsed.ToTimedelta().total_seconds()
+        #: Rows and bytes that were read of the tables' files, and how many of the files.
+        self.rows_read, self.bytes_read, self.files_read = summary.rows_read, summary.bytes_read, summary.files_read
         #: The version of each table that was read.
         self.table_versions = dict(summary.table_versions)
 
@@ -256,6 +325,8 @@ class _Call:
                     self.header = response.header
                 elif payload == "arrow_ipc":
                     yield from self._batches(response.arrow_ipc)
+                elif payload == "warning":
+                    warnings.warn(response.warning.message, errors.DidymiumWarning, stacklevel=4)
                 elif payload == "summary":
                     self.summary = response.summary
         except grpc.RpcError as error:
@@ -313,11 +384,20 @@ def _value(value: Parameter) -> query_pb2.Value:
             return query_pb2.Value(number=float(value))
         case str():
             return query_pb2.Value(text=value)
+        case datetime():
+            return query_pb2.Value(timestamp_micros=_micros(value))
         case date():
             return query_pb2.Value(date=_day(value))
         case Decimal():
             return query_pb2.Value(decimal=f"{value:f}")
-    raise TypeError(f"{value!r} cannot be a parameter: send None, bool, int, float, str, date or Decimal")
+    raise TypeError(f"{value!r} cannot be a parameter: send None, bool, int, float, str, date, datetime or Decimal")
+
+
+def _micros(moment: datetime) -> int:
+    """A moment as SQL has it, in no time zone: one with a zone is told in UTC."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
 
 
 def _day(day: date) -> query_pb2.Date:

@@ -7,6 +7,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 
+class DidymiumWarning(UserWarning):
+    """What the author of a query may not have meant; its result stands all the same."""
+
+
 class DidymiumError(Exception):
     """Any failure of a query. Raised as it is when only the operator of the server can help.
 
@@ -20,6 +24,8 @@ class DidymiumError(Exception):
         self.code = code
         self.reason = reason
         self.details = details or {}
+        #: Seconds after which to try again, where the server says so.
+        self.retry_after: float | None = None
 
 
 class SqlError(DidymiumError):
@@ -74,6 +80,12 @@ def from_rpc(error: grpc.RpcError) -> DidymiumError:
     code, message = error.code(), error.details() or error.code().name
     info = error_details_pb2.ErrorInfo()
     status = rpc_status.from_call(error)
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
-        detail.Unpack(info)  # leaves `info` alone when the detail is of another kind
-    return _BY_CODE.get(code, DidymiumError)(message, code, info.reason, dict(info.metadata))
+        # Each leaves its message alone when the detail is of another kind.
+        detail.Unpack(info)
+        detail.Unpack(retry)
+    raised = _BY_CODE.get(code, DidymiumError)(message, code, info.reason, dict(info.metadata))
+    if retry.HasField("retry_delay"):
+        raised.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    return raised

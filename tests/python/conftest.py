@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., harness.Server]]:
     """Starts servers for one test and stops them after it."""
     servers: list[harness.Server] = []
 
-    def start(store: Path, *options: str) -> harness.Server:
-        servers.append(harness.Server(store, tmp_path / f"server-{len(servers)}.log", *options))
+    def start(store: Path, *options: str, **access: Any) -> harness.Server:
+        servers.append(harness.Server(store, tmp_path / f"server-{len(servers)}.log", *options, **access))
         return servers[-1]
 
     yield start

@@ -65,25 +65,67 @@ def init(store: Path) -> Path:
     return store
 
 
-class Server:
-    """A real server on a free port, with what it wrote."""
+def create_token(store: Path, name: str, role: str = "read", *options: str) -> str:
+    """A new token of a store."""
+    done = run("token", "create", name, "--role", role, *options, "--store", store)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
-    def __init__(self, store: Path, log: Path, *options: str) -> None:
-        command = [str(binary()), "serve", "--store", str(store), "--listen", "127.0.0.1:0", *options]
+
+class Shows(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Shows a token with every call of a channel."""
+
+    def __init__(self, token: str) -> None:
+        self._shown = ("authorization", f"Bearer {token}")
+
+    def _intercept(self, continuation: Any, details: grpc.ClientCallDetails, request: Any) -> Any:
+        metadata = [*(details.metadata or ()), self._shown]
+        return continuation(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = _intercept
+    intercept_stream_unary = intercept_stream_stream = _intercept
+
+
+class Server:
+    """A real server on a free port, with what it wrote.
+
+    Its channel speaks TLS where the server does, trusts `authority`, and shows `token` if there is one.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        log: Path,
+        *options: str,
+        listen: str = "127.0.0.1:0",
+        token: str | None = None,
+        authority: bytes | None = None,
+    ) -> None:
+        command = [str(binary()), "serve", "--store", str(store), "--listen", listen, *options]
         self.store = store
         self.log = log
         with log.open("w") as stderr:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:
             line = self._first_line()
-            assert line.startswith("listening on grpc://"), f"printed {line!r}; log: {log.read_text()}"
+            assert line.startswith(("listening on grpc://", "listening on grpcs://")), f"printed {line!r}; log: {log.read_text()}"
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
         self.url = line.split()[-1]
-        self.target = self.url.removeprefix("grpc://")
-        self.channel = grpc.insecure_channel(self.target)  # without options, as a stock client has it
+        scheme, _, self.target = self.url.partition("://")
+        if scheme == "grpcs":
+            self.channel = grpc.secure_channel(self.target, grpc.ssl_channel_credentials(authority))
+        else:
+            self.channel = grpc.insecure_channel(self.target)  # without options, as a stock client has it
+        if token is not None:
+            self.channel = grpc.intercept_channel(self.channel, Shows(token))
         self.stub = query_pb2_grpc.QueryServiceStub(self.channel)
 
     def _first_line(self) -> str:

@@ -15,3 +15,6 @@ pub mod v1 {
 
 /// Every service and message in the form that gRPC reflection serves.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+/// Arrow Flight's service in the same form; its code is arrow-flight's.
+pub const FLIGHT_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flight.bin"));

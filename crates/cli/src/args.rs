@@ -38,6 +38,9 @@ pub(crate) enum Command {
     /// Make or drop a view: a query with a name
     #[command(subcommand)]
     View(ViewCommand),
+    /// Make, list and revoke the tokens that open a store's server
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look after a store: compact, verify, clean, purge, back up
     #[command(subcommand)]
     Store(StoreCommand),
@@ -116,6 +119,51 @@ pub(crate) struct ViewQueryArgs {
     /// A file that holds it
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it: nobody can be told it again
+    Create {
+        /// Whose it is: the name under which loads and views are noted
+        name: String,
+        /// What it allows; each role may do all that those before it may
+        #[arg(long, value_enum, default_value_t = RoleArg::Read)]
+        role: RoleArg,
+        /// Open only tables and views whose names begin so; may be given several times
+        #[arg(long, value_name = "PREFIX")]
+        tables: Vec<String>,
+        /// How long it is valid [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires_in: Option<Duration>,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// List the tokens, without their secrets
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// End a token: the next call with it is refused
+    Revoke {
+        /// The token's id, as `token list` shows it
+        id: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Ask
+    Read,
+    /// Load, and make and drop tables and views
+    Write,
+    /// Plan jobs
+    Schedule,
+    /// See and stop what others run
+    Admin,
 }
 
 #[derive(Debug, Subcommand)]
@@ -217,6 +265,9 @@ pub(crate) struct LoadArgs {
     /// Make the table if there is none, as the files suggest
     #[arg(long)]
     pub(crate) create: bool,
+    /// Put the rows in the place of all that a plain table holds, in the same commit
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Check everything and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -246,9 +297,65 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub(crate) listen: String,
     #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) upkeep: UpkeepArgs,
+}
+
+/// Who may come in, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArgs {
+    /// Whether callers must show a token; a server that others can reach always asks for one
+    /// [default: none on 127.0.0.1, else token]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) auth: Option<Auth>,
+    /// The server's certificate, and those that lead to its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM, which only the server's user may read
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients must show, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Speak in the clear where others can listen: behind a proxy that speaks TLS
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) plaintext: bool,
+}
+
+/// Whether callers must show a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Auth {
+    /// Everybody may come in
+    None,
+    /// Those who show a token (`didymium token create`)
+    Token,
+}
+
+/// How to reach a server that asks who calls.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct TlsArgs {
+    /// A file that holds the token; without it the variable DIDYMIUM_TOKEN does
+    #[arg(long, value_name = "FILE", env = "DIDYMIUM_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The authority of the server's certificate in PEM [default: the system's]
+    #[arg(long, value_name = "FILE", env = "DIDYMIUM_TLS_CA")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// A certificate of one's own in PEM, for a server that asks for one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DIDYMIUM_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", env = "DIDYMIUM_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// How the server looks after its store.
@@ -271,9 +378,25 @@ pub(crate) struct LimitArgs {
     /// Memory of all queries' sorts, joins and aggregates together
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub(crate) memory: ByteSize,
+    /// Memory of one query's sorts, joins and aggregates [default: half of --memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) query_memory: Option<ByteSize>,
+    /// Memory of the whole process: near it queries are refused, and at last the largest is stopped
+    /// [default: all that the machine has]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_ceiling: Option<ByteSize>,
     /// The longest that one query may take
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) query_timeout: Duration,
+    /// Queries that run at once
+    #[arg(long, value_name = "QUERIES", default_value_t = 8, value_parser = at_least_one)]
+    pub(crate) max_running: usize,
+    /// Queries that wait for others to end; one more is turned away
+    #[arg(long, value_name = "QUERIES", default_value_t = 32)]
+    pub(crate) max_waiting: usize,
+    /// Connections at once
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = 1000, value_parser = at_least_one)]
+    pub(crate) max_connections: usize,
     /// Memory of the files of all loads that are taken at once
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub(crate) load_memory: ByteSize,
@@ -281,9 +404,18 @@ pub(crate) struct LimitArgs {
 
 /// Which data: a server's or a folder's.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct TargetArgs {
-    /// A server
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+/// The one place.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PlaceArgs {
+    /// A server; grpcs:// with TLS
     #[arg(long, value_name = "grpc://HOST:PORT")]
     pub(crate) url: Option<String>,
     /// A store, opened in this process without a server
@@ -326,11 +458,18 @@ fn history(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("must be a whole number, at least 1".to_owned()),
+    }
+}
+
 fn day(text: &str) -> Result<Day, String> {
     Day::parse(text).ok_or_else(|| "a day is written YYYY-MM-DD".to_owned())
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct OutputArgs {
     /// How rows are written [default: table on a terminal, else csv]
     #[arg(long, value_enum)]

@@ -72,6 +72,16 @@ impl From<didymium_engine::Error> for Failure {
 
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
+        // What comes from the connection, and not from a server, has a cause.
+        let mut reason = String::new();
+        let mut cause = std::error::Error::source(&status);
+        while let Some(error) = cause {
+            reason = format!(": {error}");
+            cause = error.source();
+        }
+        if !reason.is_empty() {
+            return Self::unreachable(format!("no server answers{reason}"));
+        }
         let code = match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => 4,
             Code::Unavailable | Code::Unauthenticated => 3,

@@ -69,6 +69,7 @@ fn options(args: &LoadArgs) -> Result<LoadOptions, Failure> {
         published_on: args.published_on,
         load_id: args.load_id.clone(),
         supersede: args.supersede.clone(),
+        replace: args.replace,
         dry_run: args.dry_run,
     })
 }

@@ -14,6 +14,7 @@ mod store;
 mod table;
 mod tables;
 mod target;
+mod token;
 mod view;
 
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Table(command) => table::run(command).await,
         Command::View(command) => view::run(command).await,
         Command::Store(command) => store::run(command).await,
+        Command::Token(command) => token::run(command).await,
         Command::Describe(args) => tables::describe(args).await,
     }
 }

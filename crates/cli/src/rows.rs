@@ -15,11 +15,10 @@ use didymium_engine::{Engine, QueryResult};
 use didymium_model::Day;
 use didymium_store::Store;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 use crate::args::TargetArgs;
 use crate::failure::Failure;
-use crate::target::{Target, engine};
+use crate::target::{Connection, Target, engine};
 
 /// What is asked.
 #[derive(Debug, Default)]
@@ -119,7 +118,7 @@ pub(crate) fn date(day: Day) -> Option<Date> {
 }
 
 impl Remote {
-    async fn ask(channel: Channel, question: Question) -> Result<Self, Failure> {
+    async fn ask(connection: Connection, question: Question) -> Result<Self, Failure> {
         let timeout = question
             .timeout
             .map(TryInto::try_into)
@@ -131,7 +130,7 @@ impl Remote {
             published_as_of: question.published_as_of.and_then(date),
             ..QueryRequest::default()
         };
-        let replies = QueryServiceClient::new(channel).query(request).await?;
+        let replies = QueryServiceClient::new(connection).query(request).await?;
         let replies = replies.into_inner();
         let mut remote = Self {
             replies,

@@ -1,17 +1,17 @@
 //! `didymium serve`: a store over gRPC.
 
 use std::convert::Infallible;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use didymium_engine::{Engine, Limits};
-use didymium_server::Server;
+use didymium_server::{Access, Server, Settings, TlsFiles};
 use didymium_store::{Store, Upkeep};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{LimitArgs, ServeArgs, UpkeepArgs};
+use crate::args::{Auth, LimitArgs, ServeArgs, UpkeepArgs};
 use crate::failure::Failure;
 
 /// How old a file must be that no commit names before it is deleted: no load takes so long.
@@ -27,13 +27,13 @@ pub(crate) fn is_running() -> bool {
 /// Serves until SIGTERM or Ctrl-C, then lets running queries end.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     RUNNING.store(true, Ordering::Relaxed);
-    refuse_open_address(&args.listen)?;
+    let settings = settings(&args)?;
     let store = Arc::new(Store::open(args.store.clone()).await?);
     let engine = Engine::new(Arc::clone(&store), limits(&args.limits), crate::now_ms)?;
     let engine = Arc::new(engine);
-    let server = Server::bind(&args.listen, engine)
-        .await
-        .map_err(listen_failure)?;
+    let scheme = settings.tls.as_ref().map_or("grpc", |_| "grpcs");
+    let server = Server::bind(&args.listen, engine, settings);
+    let server = server.await.map_err(listen_failure)?;
     let address = server.address().map_err(listen_failure)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     };
     #[expect(clippy::print_stdout, reason = "the line that says where to connect")]
     {
-        println!("listening on grpc://{address}");
+        println!("listening on {scheme}://{address}");
     }
     // A round that is broken off is one that a kill breaks off: it happened, or it did not.
     tokio::select! {
@@ -71,9 +71,51 @@ async fn look_after(store: &Store, args: &UpkeepArgs) -> Infallible {
     }
 }
 
-/// There is no authentication yet, so only this machine may connect.
-fn refuse_open_address(listen: &str) -> Result<(), Failure> {
-    let addresses = listen
+/// Who may come in. A server that others can reach asks who calls, and speaks so that nobody listens.
+fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
+    let open = address_of_others(&args.listen)?;
+    let access = &args.access;
+    let tls = access.tls_cert.clone().zip(access.tls_key.clone());
+    if let Some(address) = open {
+        let refused = |what: &str| {
+            Err(Failure::own(format!(
+                "{address} can be reached from other machines: {what}"
+            )))
+        };
+        if access.auth == Some(Auth::None) {
+            return refused("callers must show a token there (--auth token)");
+        }
+        if tls.is_none() && !access.plaintext {
+            return refused(
+                "give the server a certificate (--tls-cert, --tls-key), or say --plaintext where a proxy speaks TLS",
+            );
+        }
+    }
+    let is_guarded = match access.auth {
+        Some(auth) => auth == Auth::Token,
+        None => open.is_some(),
+    };
+    Ok(Settings {
+        access: if is_guarded {
+            Access::Tokens
+        } else {
+            Access::Open
+        },
+        running: args.limits.max_running,
+        waiting: args.limits.max_waiting,
+        connections: args.limits.max_connections,
+        memory_ceiling: args.limits.memory_ceiling.map(|size| size.as_u64()),
+        tls: tls.map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_authorities: access.tls_client_ca.clone(),
+        }),
+    })
+}
+
+/// The first of the addresses that can be reached from other machines.
+fn address_of_others(listen: &str) -> Result<Option<SocketAddr>, Failure> {
+    let mut addresses = listen
         .to_socket_addrs()
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::InvalidInput => Failure::usage(format!(
@@ -81,21 +123,14 @@ fn refuse_open_address(listen: &str) -> Result<(), Failure> {
             )),
             _ => Failure::own(format!("can't listen on {listen}: {error}")),
         })?;
-    match addresses
-        .into_iter()
-        .find(|address| !address.ip().is_loopback())
-    {
-        None => Ok(()),
-        Some(address) => Err(Failure::own(format!(
-            "{address} can be reached from other machines, and there is no authentication: listen on 127.0.0.1 and reach it through a tunnel"
-        ))),
-    }
+    Ok(addresses.find(|address| !address.ip().is_loopback()))
 }
 
 fn limits(args: &LimitArgs) -> Limits {
     let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     Limits {
         memory_bytes: bytes(args.memory),
+        query_memory_bytes: args.query_memory.map_or(bytes(args.memory) / 2, bytes),
         timeout: args.query_timeout,
         load_bytes: bytes(args.load_memory),
         ..Limits::default()

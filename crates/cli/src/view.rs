@@ -2,6 +2,7 @@
 
 use didymium_api::v1::catalog_service_client::CatalogServiceClient;
 use didymium_api::v1::{CreateViewRequest, DropViewRequest};
+use didymium_engine::Grants;
 use didymium_store::ViewDefinition;
 
 use crate::args::ViewCommand;
@@ -54,7 +55,9 @@ pub(crate) async fn run(command: ViewCommand) -> Result<(), Failure> {
 async fn create(target: Target, view: ViewDefinition, replace: bool) -> Result<(), Failure> {
     match target {
         Target::Store(store) => {
-            engine(store)?.create_view(view, replace).await?;
+            engine(store)?
+                .create_view(view, replace, &Grants::All)
+                .await?;
         }
         Target::Server(channel) => {
             let request = CreateViewRequest {

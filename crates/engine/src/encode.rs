@@ -34,23 +34,8 @@ impl IpcEncoder {
     /// `OutOfRange` for a row that is too long for a message.
     pub fn encode(&mut self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
         let mut chunks = Vec::new();
-        // The size of a slice is not the size of the buffers that it shares.
-        let bytes = rows
-            .columns()
-            .iter()
-            .map(|column| column.to_data().get_slice_memory_size());
-        let bytes: usize = bytes
-            .sum::<Result<usize, _>>()
-            .map_err(|error| failed(&error))?;
-        let pieces = bytes
-            .div_ceil(TARGET_BYTES)
-            .clamp(1, rows.num_rows().max(1));
-        let size = rows.num_rows().div_ceil(pieces).max(1);
-        for start in (0..rows.num_rows()).step_by(size) {
-            self.encode_piece(
-                &rows.slice(start, size.min(rows.num_rows() - start)),
-                &mut chunks,
-            )?;
+        for piece in pieces(rows)? {
+            self.encode_piece(&piece, &mut chunks)?;
         }
         Ok(chunks)
     }
@@ -90,6 +75,28 @@ impl IpcEncoder {
         self.encode_piece(&rows.slice(0, half), chunks)?;
         self.encode_piece(&rows.slice(half, rows.num_rows() - half), chunks)
     }
+}
+
+/// The rows in pieces of about 1 MiB, for messages of at most 2 MiB.
+///
+/// # Errors
+/// `Internal` for types without a size.
+pub fn pieces(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    // The size of a slice is not the size of the buffers that it shares.
+    let bytes = rows
+        .columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size());
+    let bytes = bytes.sum::<Result<usize, _>>();
+    let pieces = bytes
+        .map_err(|error| failed(&error))?
+        .div_ceil(TARGET_BYTES);
+    let pieces = pieces.clamp(1, rows.num_rows().max(1));
+    let size = rows.num_rows().div_ceil(pieces).max(1);
+    let starts = (0..rows.num_rows()).step_by(size);
+    Ok(starts
+        .map(|start| rows.slice(start, size.min(rows.num_rows() - start)))
+        .collect())
 }
 
 fn failed(error: &ArrowError) -> Error {

@@ -20,10 +20,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::limits::STACK_BYTES;
 use crate::query::{self, QueryRequest, QueryResult};
 use crate::relations::{self, Knowledge, Source};
-use crate::session::{CATALOG, SCHEMA, Tables, base_state, runtime, with_tables};
+use crate::session::{CATALOG, Own, SCHEMA, Tables, base_state, runtime, with_tables};
+use crate::share::Share;
 use crate::system::{self, SYSTEM};
 use crate::{
-    Error, ErrorKind, Limits, Parameters, Result, asof, exchange, guard, options, qualify,
+    Error, ErrorKind, Grants, Limits, Parameters, Result, RunningQuery, asof, exchange, guard,
+    options, qualify,
 };
 
 /// Runs queries over one store.
@@ -64,18 +66,37 @@ type Opened = BTreeMap<String, (Arc<Table>, Arc<Snapshot>)>;
 /// What a statement shares with the views that it names.
 pub(crate) struct Scope {
     pins: Pins,
+    pub(crate) grants: Grants,
+    versions: BTreeMap<String, u64>,
+    time_zone: Option<String>,
+    running: Arc<Vec<RunningQuery>>,
+    share: Arc<Share>,
     opened: Opened,
     /// The views around the current place, the innermost last.
     pub(crate) within: Vec<String>,
 }
 
+impl Pins {
+    /// The day up to which a statement knows.
+    pub(crate) fn day(&self) -> Day {
+        self.knowledge.day
+    }
+}
+
 impl Scope {
-    pub(crate) fn of(pins: Pins) -> Self {
-        Self {
+    pub(crate) fn of(engine: &Engine, request: &QueryRequest) -> Result<Self> {
+        let pins = engine.pins(request)?;
+        let pool = Arc::clone(&engine.base.runtime_env().memory_pool);
+        Ok(Self {
+            share: Share::of(pool, engine.limits.query_memory_bytes),
             pins,
+            grants: request.grants.clone(),
+            versions: request.versions.clone(),
+            time_zone: request.time_zone.clone(),
+            running: Arc::clone(&request.running),
             opened: Opened::new(),
             within: Vec::new(),
-        }
+        })
     }
 }
 
@@ -83,6 +104,10 @@ impl Scope {
 pub(crate) struct Planning {
     pub(crate) state: SessionState,
     pub(crate) versions: BTreeMap<String, u64>,
+    /// The files of all of them.
+    pub(crate) files: u64,
+    /// The memory that it may take.
+    pub(crate) share: Arc<Share>,
 }
 
 impl Engine {
@@ -108,6 +133,11 @@ impl Engine {
         })
     }
 
+    /// The session that every statement's own begins with.
+    pub(crate) fn base(&self) -> &SessionState {
+        &self.base
+    }
+
     /// The store that is queried.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
@@ -116,6 +146,11 @@ impl Engine {
     /// Milliseconds since 1970, now.
     pub fn now_ms(&self) -> i64 {
         (self.clock)()
+    }
+
+    /// Bytes of memory that queries have reserved.
+    pub fn reserved_bytes(&self) -> usize {
+        self.base.runtime_env().memory_pool.reserved()
     }
 
     /// The limits.
@@ -128,7 +163,19 @@ impl Engine {
     /// # Errors
     /// See [`ErrorKind`]; a failure after the first rows comes from [`QueryResult::next`].
     pub async fn query(self: &Arc<Self>, request: QueryRequest) -> Result<QueryResult> {
-        query::start(self, request).await
+        self.query_holding(request, ()).await
+    }
+
+    /// As [`Self::query`]; what is held is let go when the query ends, before its last rows are read.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn query_holding(
+        self: &Arc<Self>,
+        request: QueryRequest,
+        held: impl Send + 'static,
+    ) -> Result<QueryResult> {
+        query::start(self, request, held).await
     }
 
     /// Runs work that is no query on the engine's threads, within a query's time.
@@ -167,26 +214,35 @@ impl Engine {
         statement: &mut Statement,
         request: &QueryRequest,
     ) -> Result<Planning> {
-        let mut scope = Scope::of(self.pins(request)?);
+        let mut scope = Scope::of(self, request)?;
         let state = self
-            .session(statement, &request.parameters, &mut scope)
+            .session(statement, Some(&request.parameters), &mut scope)
             .await?;
+        let opened = scope.opened.values();
+        let files = opened
+            .map(|(_, snapshot)| snapshot.files().count() as u64)
+            .sum();
         let versions = scope.opened.into_iter();
         let versions = versions.map(|(name, (_, snapshot))| (name, snapshot.version()));
         Ok(Planning {
+            share: scope.share,
             state,
+            files,
             versions: versions.collect(),
         })
     }
 
-    /// The session in which a statement is planned, or the query of a view.
+    /// The session in which a statement is planned, or the query of a view. Without parameters those
+    /// of the statement stay open.
     pub(crate) async fn session(
         &self,
         statement: &mut Statement,
-        parameters: &Parameters,
+        parameters: Option<&Parameters>,
         scope: &mut Scope,
     ) -> Result<SessionState> {
-        if let Some(query) = guard::query_of(statement) {
+        if let Some(query) = guard::query_of(statement)
+            && let Some(parameters) = parameters
+        {
             parameters.put_into(query)?;
         }
         asof::rewrite(statement)?;
@@ -199,18 +255,21 @@ impl Engine {
             tables: names,
             listed,
             system,
-        } = self.table_names(statement).await?;
+        } = self.table_names(statement, &scope.grants).await?;
         for name in system {
             let views = match system::TABLES_WITH_VIEWS.contains(&name.as_str()) {
                 true => self.views(scope).await?,
                 false => Vec::new(),
             };
-            let table = system::table(&self.store, &views, &name).await?;
+            let table = match name == system::QUERIES {
+                true => system::queries(&scope.running)?,
+                false => system::table(&self.store, &views, &name, &scope.grants).await?,
+            };
             system_tables.insert(name, table);
         }
         for name in names {
             let table = match sources.get(&name) {
-                Some(source) => self.provider(source, scope).await?,
+                Some(source) => self.granted_provider(source, scope).await?,
                 None => self.current(&name, scope).await?,
             };
             tables.insert(name, table);
@@ -227,7 +286,7 @@ impl Engine {
             true => {
                 let source = Source::Rows(exchange::TABLE.to_owned());
                 let table = self.provider(&source, scope).await?;
-                Some(exchange::rates(&self.base, table).await?)
+                Some(exchange::rates(&self.base, table, &scope.share).await?)
             }
         };
         let opened = scope.opened.values();
@@ -235,7 +294,12 @@ impl Engine {
         let is_small = rows.is_some_and(|rows| rows < SnapshotTable::ONE_PARTITION_ROWS);
         let in_order = !tables.is_empty() && is_small;
         let partitions = if in_order { 1 } else { self.limits.threads };
-        let mut state = with_tables(&self.base, tables, system_tables, partitions)?;
+        let own = Own {
+            partitions,
+            time_zone: scope.time_zone.as_deref(),
+            share: Arc::clone(&scope.share),
+        };
+        let mut state = with_tables(&self.base, tables, system_tables, &own)?;
         if let Some(rates) = rates {
             state.register_udf(Arc::new(convert_currency(Arc::new(rates))))?;
         }
@@ -267,12 +331,15 @@ impl Engine {
     /// What a bare name gives: of a series table the rows that count, of another all rows, of a view
     /// those of its query.
     async fn current(&self, name: &str, scope: &mut Scope) -> Result<Arc<dyn TableProvider>> {
+        if !scope.grants.allows(name) {
+            return Err(self.unknown(name, &scope.grants).await);
+        }
         let snapshot = match self.open(name, scope).await {
             Ok((_, snapshot)) => snapshot,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return match self.store.view(name).await? {
                     Some(view) => self.view_table(view, scope).await,
-                    None => Err(error),
+                    None => Err(self.unknown(name, &scope.grants).await),
                 };
             }
             Err(error) => return Err(error),
@@ -282,6 +349,25 @@ impl Engine {
             false => Source::Rows(name.to_owned()),
         };
         self.provider(&source, scope).await
+    }
+
+    /// What is said of a table that is not there, or that the caller does not see.
+    pub(crate) async fn unknown(&self, name: &str, grants: &Grants) -> Error {
+        let unknown = self.store.unknown_table(name, |name| grants.allows(name));
+        unknown.await.into()
+    }
+
+    /// A relation over a table, for a caller who sees the table.
+    async fn granted_provider(
+        &self,
+        source: &Source,
+        scope: &mut Scope,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let (Source::Rows(name) | Source::View(name, ..) | Source::Commits(name)) = source;
+        if !scope.grants.allows(name) || !self.store.has_table(name).await? {
+            return Err(self.unknown(name, &scope.grants).await);
+        }
+        self.provider(source, scope).await
     }
 
     async fn provider(&self, source: &Source, scope: &mut Scope) -> Result<Arc<dyn TableProvider>> {
@@ -329,9 +415,11 @@ impl Engine {
             return Ok((Arc::clone(table), Arc::clone(snapshot)));
         }
         let table = self.store.table(name).await?;
-        let snapshot = match scope.pins.committed_by_ms {
-            None => table.snapshot().await?,
-            Some(time_ms) => table.snapshot_committed_by(time_ms).await?,
+        let pinned = scope.versions.get(name);
+        let snapshot = match (pinned, scope.pins.committed_by_ms) {
+            (Some(version), _) => table.snapshot_at(*version).await?,
+            (None, None) => table.snapshot().await?,
+            (None, Some(time_ms)) => table.snapshot_committed_by(time_ms).await?,
         };
         let found = (Arc::clone(&table), Arc::clone(&snapshot));
         scope.opened.insert(name.to_owned(), found);
@@ -339,7 +427,7 @@ impl Engine {
     }
 
     /// The store's tables that the statement names; all of them where it asks what there is.
-    async fn table_names(&self, statement: &Statement) -> Result<Names> {
+    async fn table_names(&self, statement: &Statement, grants: &Grants) -> Result<Names> {
         let references = self
             .base
             .resolve_table_references(statement)
@@ -382,7 +470,7 @@ impl Engine {
                 _ => return Err(unknown()),
             }
         }
-        listed.retain(|name| !names.contains(name));
+        listed.retain(|name| !names.contains(name) && grants.allows(name));
         for names in [&mut names, &mut listed, &mut system] {
             names.sort();
             names.dedup();

@@ -13,7 +13,8 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
 use didymium_model::{Day, ExchangeRates};
 
-use crate::session::with_tables;
+use crate::session::{Own, with_tables};
+use crate::share::Share;
 use crate::{Error, ErrorKind, Result, guard};
 
 /// The table of rates.
@@ -66,9 +67,15 @@ impl Visitor for Finder {
 pub(crate) async fn rates(
     base: &SessionState,
     table: Arc<dyn TableProvider>,
+    share: &Arc<Share>,
 ) -> Result<ExchangeRates> {
     let tables = BTreeMap::from([(TABLE.to_owned(), table)]);
-    let state = with_tables(base, tables, BTreeMap::new(), 1)?;
+    let own = Own {
+        partitions: 1,
+        time_zone: None,
+        share: Arc::clone(share),
+    };
+    let state = with_tables(base, tables, BTreeMap::new(), &own)?;
     let rows = SessionContext::new_with_state(state).table(TABLE).await?;
     let batches = rows
         .select_columns(&COLUMNS)

@@ -1,6 +1,10 @@
 //! What Didymium adds to SQL, as documentation.
 
+use std::collections::BTreeMap;
+
 use datafusion::logical_expr::Documentation;
+
+use crate::Engine;
 
 /// A function or relation, for people and programs that ask what there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +21,25 @@ pub struct FunctionDoc {
     pub arguments: Vec<(String, String)>,
     /// A statement that uses it.
     pub example: String,
+}
+
+impl Engine {
+    /// Every function that a statement may call, with the section of the documentation that it stands
+    /// in; those of Didymium's own, and all that aggregate, have none.
+    pub fn function_sections(&self) -> BTreeMap<String, &'static str> {
+        let state = self.base();
+        let scalars = state.scalar_functions().iter().map(|(name, function)| {
+            let documentation = function.documentation();
+            let section = documentation.map(|it| it.doc_section.label);
+            (name.clone(), section.unwrap_or_default())
+        });
+        let names = state
+            .aggregate_functions()
+            .keys()
+            .chain(state.window_functions().keys());
+        let others = names.map(|name| (name.clone(), ""));
+        scalars.chain(others).collect()
+    }
 }
 
 /// Every function and relation of Didymium's own.

@@ -21,6 +21,16 @@ use crate::{Error, ErrorKind, Result};
 /// `InvalidInput` for text that is no single statement or breaks a limit, `Denied` for a statement
 /// that does anything but read, `Unsupported` for clauses that would be ignored.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
+    let statement = statement(sql)?;
+    check(&statement)?;
+    Ok(statement)
+}
+
+/// The one statement that the text holds, whatever it does.
+///
+/// # Errors
+/// `InvalidInput` for text that is no single statement or breaks a limit.
+pub(crate) fn statement(sql: &str) -> Result<Statement> {
     if sql.len() > SQL_BYTES {
         return Err(Error::invalid(format!(
             "the statement has {} bytes, {SQL_BYTES} are allowed: load long lists as a table",
@@ -42,7 +52,6 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
             "one statement at a time: send each in a request of its own",
         ));
     }
-    check(&statement)?;
     Ok(statement)
 }
 
@@ -95,7 +104,7 @@ fn denied(what: &str) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "{} is not allowed: a query only reads (SELECT, WITH, VALUES, EXPLAIN)",
+            "{} is not allowed: a statement reads (SELECT, WITH, VALUES, EXPLAIN), or makes and drops views",
             what.to_uppercase()
         ),
     )

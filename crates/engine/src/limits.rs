@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of all queries' sorts, joins and aggregates together.
     pub memory_bytes: usize,
+    /// Bytes of one of them.
+    pub query_memory_bytes: usize,
     /// Bytes of the files that they spill to.
     pub spill_bytes: u64,
     /// Time of one query, from its arrival to its last row.
@@ -15,6 +17,8 @@ pub struct Limits {
     pub threads: usize,
     /// Rows of a batch inside the engine.
     pub batch_rows: usize,
+    /// Time for which a client may leave the rows of its query unread.
+    pub idle: Duration,
     /// Bytes of the files of all loads that a server takes at once.
     pub load_bytes: usize,
 }
@@ -23,8 +27,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 1024 * 1024 * 1024,
+            query_memory_bytes: 512 * 1024 * 1024,
             spill_bytes: 4 * 1024 * 1024 * 1024,
             timeout: Duration::from_secs(300),
+            idle: Duration::from_secs(60),
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             batch_rows: 8192,
             load_bytes: 1024 * 1024 * 1024,

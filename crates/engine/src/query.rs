@@ -6,17 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use didymium_model::Day;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::command::Command;
 use crate::conform::{conform, conformed_schema};
-use crate::{Engine, Error, ErrorKind, Parameters, Result, guard, views};
+use crate::engine::Planning;
+use crate::warnings::warnings;
+use crate::{
+    Engine, Error, ErrorKind, Grants, Parameters, Reading, Result, RunningQuery, Share, Warning,
+    guard, views,
+};
 
 /// One statement and how to run it.
 #[derive(Debug, Clone, Default)]
@@ -31,13 +38,24 @@ pub struct QueryRequest {
     pub published_as_of: Option<Day>,
     /// The time, in milliseconds since 1970, at which the store is read; by default now.
     pub committed_as_of_ms: Option<i64>,
+    /// The versions in which some tables are read, whatever the time.
+    pub versions: BTreeMap<String, u64>,
+    /// The zone in which times without one are read; by default UTC.
+    pub time_zone: Option<String>,
+    /// The tables that the caller may name.
+    pub grants: Grants,
+    /// Whether the caller may make and drop views.
+    pub may_write: bool,
+    /// Who asks, for the views that they make.
+    pub author: String,
+    /// The queries that the caller may know of, for `system.queries`.
+    pub running: Arc<Vec<RunningQuery>>,
 }
 
 /// A query's rows, as they come. Dropping it stops the query.
 #[derive(Debug)]
 pub struct QueryResult {
-    schema: SchemaRef,
-    versions: BTreeMap<String, u64>,
+    planned: Planned,
     rows: mpsc::Receiver<Result<RecordBatch>>,
     deadline: Deadline,
     ended: bool,
@@ -46,7 +64,30 @@ pub struct QueryResult {
 }
 
 /// What is known once a query is planned.
-type Planned = (SchemaRef, BTreeMap<String, u64>);
+#[derive(Debug)]
+struct Planned {
+    schema: SchemaRef,
+    versions: BTreeMap<String, u64>,
+    warnings: Vec<Warning>,
+    reading: Option<Reading>,
+    share: Option<Arc<Share>>,
+    /// How long it took.
+    planning: Duration,
+}
+
+impl Planned {
+    /// Nothing to run.
+    fn nothing() -> Self {
+        Self {
+            schema: Arc::new(Schema::empty()),
+            versions: BTreeMap::new(),
+            warnings: Vec::new(),
+            reading: None,
+            share: None,
+            planning: Duration::ZERO,
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
@@ -57,13 +98,16 @@ struct Deadline {
 /// Batches that wait for a slow client.
 const WAITING_BATCHES: usize = 2;
 
-pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result<QueryResult> {
-    let limit = engine.limits().timeout;
-    let after = request.timeout.map_or(limit, |asked| asked.min(limit));
-    let at = Instant::now()
-        .checked_add(after)
-        .ok_or_else(|| Error::invalid("the timeout is too long"))?;
-    let deadline = Deadline { at, after };
+pub(crate) async fn start(
+    engine: &Arc<Engine>,
+    request: QueryRequest,
+    held: impl Send + 'static,
+) -> Result<QueryResult> {
+    let deadline = Deadline::of(engine, &request)?;
+    if let Some(command) = Command::of(&request.sql)? {
+        engine.run_command(command, &request).await?;
+        return Ok(QueryResult::without_rows(engine, deadline));
+    }
     let (planned, is_planned) = tokio::sync::oneshot::channel();
     let (sender, rows) = mpsc::channel(WAITING_BATCHES);
     let on_threads = Arc::clone(engine);
@@ -75,12 +119,12 @@ pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result
             Ok(Ok(Err(error))) => error,
             Ok(Err(panic)) => panicked(panic.as_ref()),
         };
+        drop(held);
         // Where the client has gone, nobody needs to know.
         let _ = sender.send(Err(failure)).await;
     });
     let mut result = QueryResult {
-        schema: Arc::new(arrow::datatypes::Schema::empty()),
-        versions: BTreeMap::new(),
+        planned: Planned::nothing(),
         rows,
         deadline,
         ended: false,
@@ -88,8 +132,8 @@ pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result
     };
     match timeout_at(deadline.at, is_planned).await {
         Err(_) => Err(deadline.passed()),
-        Ok(Ok((schema, versions))) => {
-            (result.schema, result.versions) = (schema, versions);
+        Ok(Ok(planned)) => {
+            result.planned = planned;
             Ok(result)
         }
         // It failed before it was planned: the failure is all that it sends.
@@ -106,12 +150,32 @@ pub(crate) async fn start(engine: &Arc<Engine>, request: QueryRequest) -> Result
 impl QueryResult {
     /// The columns, in types that every client knows.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.planned.schema
     }
 
     /// The version of each table that the query reads.
     pub fn versions(&self) -> &BTreeMap<String, u64> {
-        &self.versions
+        &self.planned.versions
+    }
+
+    /// What its author may not have meant.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.planned.warnings
+    }
+
+    /// How long planning took.
+    pub fn planning(&self) -> Duration {
+        self.planned.planning
+    }
+
+    /// The memory that it may take; `None` for a statement that only does something.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.planned.share.as_ref()
+    }
+
+    /// What it reads; `None` for a statement that only does something.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.planned.reading.as_ref()
     }
 
     /// The next rows; `None` after the last. After an error there is nothing more.
@@ -133,7 +197,29 @@ impl QueryResult {
     }
 }
 
+impl QueryResult {
+    /// What a statement gives that only does something.
+    fn without_rows(engine: &Engine, deadline: Deadline) -> Self {
+        Self {
+            planned: Planned::nothing(),
+            rows: mpsc::channel(1).1,
+            deadline,
+            ended: false,
+            running: engine.spawn(async {}),
+        }
+    }
+}
+
 impl Deadline {
+    /// The request's own, or the engine's where that is sooner.
+    fn of(engine: &Engine, request: &QueryRequest) -> Result<Self> {
+        let limit = engine.limits().timeout;
+        let after = request.timeout.map_or(limit, |asked| asked.min(limit));
+        let at = Instant::now().checked_add(after);
+        let at = at.ok_or_else(|| Error::invalid("the timeout is too long"))?;
+        Ok(Self { at, after })
+    }
+
     fn passed(self) -> Error {
         Error::new(
             ErrorKind::Deadline,
@@ -152,14 +238,72 @@ async fn run(
     planned: tokio::sync::oneshot::Sender<Planned>,
     rows: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
+    let arrived = Instant::now();
+    let Plan {
+        state,
+        plan,
+        versions,
+        warnings,
+        files,
+        share,
+    } = plan(engine, request).await?;
+    let schema = conformed_schema(&plan.schema());
+    let now = Planned {
+        schema: Arc::clone(&schema),
+        versions,
+        warnings,
+        reading: Some(Reading::of(&plan, files)),
+        share: Some(share),
+        planning: arrived.elapsed(),
+    };
+    let mut stream = execute_stream(plan, state.task_ctx())?;
+    if planned.send(now).is_err() {
+        return Ok(());
+    }
+    while let Some(batch) = stream.next().await {
+        let batch = conform(&batch?, &schema)
+            .map_err(|error| Error::from(datafusion::common::DataFusionError::from(error)))?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let limit = engine.limits().idle;
+        match tokio::time::timeout(limit, rows.send(Ok(batch))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => {
+                return Err(Error::new(
+                    ErrorKind::Deadline,
+                    format!("the query was stopped: its rows were not read for {limit:?}"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A statement that can be run.
+pub(crate) struct Plan {
+    pub(crate) state: SessionState,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) versions: BTreeMap<String, u64>,
+    pub(crate) warnings: Vec<Warning>,
+    /// Files of those versions.
+    files: u64,
+    share: Arc<Share>,
+}
+
+/// Plans a request's query.
+pub(crate) async fn plan(engine: &Engine, request: &QueryRequest) -> Result<Plan> {
     let mut statement = guard::parse(&request.sql)?;
-    let planning = engine.prepare(&mut statement, request).await?;
-    let state = planning.state;
+    let Planning {
+        state,
+        versions,
+        files,
+        share,
+    } = engine.prepare(&mut statement, request).await?;
     let while_planning = |error| Error::while_planning(&error);
-    let plan = state
-        .statement_to_plan(statement)
-        .await
-        .map_err(while_planning)?;
+    let plan = state.statement_to_plan(statement).await;
+    let plan = plan.map_err(while_planning)?;
     views::refuse_large(&plan)?;
     // The guard has said so already; this is the second wall.
     SQLOptions::new()
@@ -168,30 +312,20 @@ async fn run(
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(|error| Error::new(ErrorKind::Denied, Error::from(error).to_string()))?;
-    let plan = state
-        .create_physical_plan(&plan)
-        .await
-        .map_err(while_planning)?;
-    let mut stream = execute_stream(plan, state.task_ctx())?;
-    let schema = conformed_schema(&stream.schema());
-    if planned
-        .send((Arc::clone(&schema), planning.versions))
-        .is_err()
-    {
-        return Ok(());
-    }
-    while let Some(batch) = stream.next().await {
-        let batch = conform(&batch?, &schema)
-            .map_err(|error| Error::from(datafusion::common::DataFusionError::from(error)))?;
-        if batch.num_rows() > 0 && rows.send(Ok(batch)).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+    let warnings = warnings(&plan);
+    let plan = state.create_physical_plan(&plan).await;
+    Ok(Plan {
+        share,
+        warnings,
+        files,
+        plan: plan.map_err(while_planning)?,
+        state,
+        versions,
+    })
 }
 
 /// A panic in the engine ends its query and nothing else.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

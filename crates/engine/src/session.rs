@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::registry::FunctionRegistry;
@@ -22,6 +22,7 @@ use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
 use crate::operators::Guard;
 use crate::planner::Planner;
+use crate::share::Share;
 use crate::system::SYSTEM;
 use crate::yielding::YieldingJoins;
 use crate::{Limits, bounded};
@@ -106,13 +107,22 @@ fn guard(state: &mut SessionState) -> Result<()> {
 /// Tables by name.
 pub(crate) type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
 
-/// The session of one statement: `base` with these tables, planned for so many partitions. Rows of
-/// small tables come in one, in order; spreading them over more would cost more than it gains.
+/// What a statement's session has of its own.
+pub(crate) struct Own<'a> {
+    /// Rows of small tables come in one, in order; spreading them over more would cost more than it
+    /// gains.
+    pub(crate) partitions: usize,
+    pub(crate) time_zone: Option<&'a str>,
+    /// The memory that the statement may take.
+    pub(crate) share: Arc<Share>,
+}
+
+/// The session of one statement: `base` with these tables.
 pub(crate) fn with_tables(
     base: &SessionState,
     tables: Tables,
     system: Tables,
-    partitions: usize,
+    own: &Own<'_>,
 ) -> Result<SessionState> {
     let catalog = MemoryCatalogProvider::new();
     for (name, tables) in [(SCHEMA, tables), (SYSTEM, system)] {
@@ -124,9 +134,17 @@ pub(crate) fn with_tables(
     }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-    let config = base.config().clone().with_target_partitions(partitions);
+    let config = base.config().clone();
+    let mut config = config.with_target_partitions(own.partitions);
+    if let Some(zone) = own.time_zone {
+        config.options_mut().execution.time_zone = Some(zone.to_owned());
+    }
+    // The spill folder and the caches are everybody's; only the memory is the statement's own.
+    let mut runtime = base.runtime_env().as_ref().clone();
+    runtime.memory_pool = Arc::clone(&own.share) as Arc<dyn MemoryPool>;
     let mut state = SessionStateBuilder::new_from_existing(base.clone())
         .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
         .with_catalog_list(Arc::new(catalogs))
         .build();
     // What now() means for the whole statement.

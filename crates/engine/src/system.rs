@@ -8,13 +8,57 @@ use datafusion::arrow::array::{
 use datafusion::catalog::{MemTable, TableProvider};
 use didymium_store::{Snapshot, Store, Table, TableKind};
 
-use crate::{DescribedView, Error, ErrorKind, Result, functions};
+use crate::{DescribedView, Error, ErrorKind, Grants, Result, functions};
 
 /// The schema's name.
 pub(crate) const SYSTEM: &str = "system";
 
 /// The tables of the schema.
-pub(crate) const TABLES: [&str; 5] = ["columns", "commits", "files", "functions", "tables"];
+pub(crate) const TABLES: [&str; 6] = [
+    "columns",
+    "commits",
+    "files",
+    "functions",
+    QUERIES,
+    "tables",
+];
+
+/// The one that tells of the server rather than of the store.
+pub(crate) const QUERIES: &str = "queries";
+
+/// A query that runs or waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningQuery {
+    /// Its id.
+    pub query_id: String,
+    /// Whose token it came with.
+    pub caller: String,
+    /// Its text.
+    pub sql: String,
+    /// `queued` or `running`.
+    pub phase: &'static str,
+    /// When it arrived, in milliseconds since 1970.
+    pub arrived_ms: i64,
+    /// Its rows that have been sent.
+    pub rows: u64,
+}
+
+/// The queries that the caller may know of.
+pub(crate) fn queries(running: &[RunningQuery]) -> Result<Arc<dyn TableProvider>> {
+    let text = |text: fn(&RunningQuery) -> &str| texts(running.iter().map(|it| Some(text(it))));
+    let arrived = running.iter().map(|it| Some(it.arrived_ms));
+    in_memory(rows([
+        ("query_id", text(|it| &it.query_id)),
+        ("caller", text(|it| &it.caller)),
+        ("phase", text(|it| it.phase)),
+        (
+            "arrived_at",
+            Arc::new(TimestampMillisecondArray::from_iter(arrived)),
+        ),
+        ("rows", numbers(running.iter().map(|it| Some(it.rows)))),
+        ("sql", text(|it| &it.sql)),
+    ]))
+}
 
 /// Those that tell of views as well.
 pub(crate) const TABLES_WITH_VIEWS: [&str; 2] = ["columns", "tables"];
@@ -24,13 +68,15 @@ pub(crate) async fn table(
     store: &Store,
     views: &[DescribedView],
     name: &str,
+    grants: &Grants,
 ) -> Result<Arc<dyn TableProvider>> {
     let rows = match name {
         "functions" => functions_table(),
-        "tables" => tables_table(&opened(store).await?, views),
-        "columns" => columns_table(&opened(store).await?, views),
-        "files" => files_table(&opened(store).await?),
-        "commits" => commits_table(&opened(store).await?).await?,
+        "tables" => tables_table(&opened(store, grants).await?, views),
+        "columns" => columns_table(&opened(store, grants).await?, views),
+        "files" => files_table(&opened(store, grants).await?),
+        QUERIES => return queries(&[]),
+        "commits" => commits_table(&opened(store, grants).await?).await?,
         _ => {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -57,9 +103,14 @@ type Opened = [(Arc<Table>, Arc<Snapshot>)];
 
 type Rows = datafusion::common::Result<RecordBatch>;
 
-async fn opened(store: &Store) -> Result<Vec<(Arc<Table>, Arc<Snapshot>)>> {
+/// The tables that a caller sees; a damaged one is left out.
+pub(crate) async fn opened(
+    store: &Store,
+    grants: &Grants,
+) -> Result<Vec<(Arc<Table>, Arc<Snapshot>)>> {
     let mut opened = Vec::new();
-    for name in store.table_names().await? {
+    let names = store.table_names().await?.into_iter();
+    for name in names.filter(|name| grants.allows(name)) {
         let table = store.table(&name).await?;
         match table.snapshot().await {
             Ok(snapshot) => opened.push((table, snapshot)),

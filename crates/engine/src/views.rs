@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use crate::conform::conformed_schema;
 use crate::engine::Scope;
 use crate::limits::{PLANNED_RELATIONS, VIEW_LEVELS};
-use crate::{Engine, Error, ErrorKind, Parameters, QueryRequest, Result, guard, relations};
+use crate::{Engine, Error, ErrorKind, Grants, Parameters, QueryRequest, Result, guard, relations};
 
 /// A view and what it gives.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ impl Engine {
         self: &Arc<Self>,
         definition: ViewDefinition,
         replace: bool,
+        grants: &Grants,
     ) -> Result<DescribedView> {
         if relations::is_relation(&definition.name) {
             return Err(Error::new(
@@ -45,8 +46,9 @@ impl Engine {
             ));
         }
         let (engine, view) = (Arc::clone(self), definition.clone());
+        let request = request_of(grants);
         let table = self.run_on_threads(async move {
-            let mut scope = Scope::of(engine.pins(&QueryRequest::default())?);
+            let mut scope = Scope::of(&engine, &request)?;
             engine.view_table(view, &mut scope).await
         });
         let schema = Some(conformed_schema(&table.await?.schema()));
@@ -58,13 +60,21 @@ impl Engine {
     ///
     /// # Errors
     /// `Corrupt` for a damaged definition, `Unavailable` where the storage fails.
-    pub async fn view(self: &Arc<Self>, name: &str) -> Result<Option<DescribedView>> {
+    pub async fn view(
+        self: &Arc<Self>,
+        name: &str,
+        grants: &Grants,
+    ) -> Result<Option<DescribedView>> {
+        if !grants.allows(name) {
+            return Ok(None);
+        }
         let Some(definition) = self.store().view(name).await? else {
             return Ok(None);
         };
         let engine = Arc::clone(self);
+        let request = request_of(grants);
         let described = self.run_on_threads(async move {
-            let mut scope = Scope::of(engine.pins(&QueryRequest::default())?);
+            let mut scope = Scope::of(&engine, &request)?;
             Ok(engine.described(definition, &mut scope).await)
         });
         described.await.map(Some)
@@ -74,6 +84,9 @@ impl Engine {
     pub(crate) async fn views(&self, scope: &mut Scope) -> Result<Vec<DescribedView>> {
         let mut views = Vec::new();
         for name in self.store().view_names().await? {
+            if !scope.grants.allows(&name) {
+                continue;
+            }
             match self.store().view(&name).await {
                 Ok(Some(view)) => views.push(self.described(view, scope).await),
                 Ok(None) => {}
@@ -122,7 +135,7 @@ impl Engine {
     async fn view_plan(&self, sql: &str, scope: &mut Scope) -> Result<LogicalPlan> {
         let mut statement = guard::parse(sql)?;
         let state = self
-            .session(&mut statement, &Parameters::default(), scope)
+            .session(&mut statement, Some(&Parameters::default()), scope)
             .await?;
         let plan = state.statement_to_plan(statement).await;
         let plan = plan.map_err(|error| Error::while_planning(&error))?;
@@ -131,6 +144,14 @@ impl Engine {
         }
         refuse_large(&plan)?;
         Ok(plan)
+    }
+}
+
+/// What a caller with these grants asks of a view: its rights are the asker's, not its maker's.
+fn request_of(grants: &Grants) -> QueryRequest {
+    QueryRequest {
+        grants: grants.clone(),
+        ..QueryRequest::default()
     }
 }
 

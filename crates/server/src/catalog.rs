@@ -10,12 +10,12 @@ use didymium_api::v1::{
     ListFunctionsRequest, ListFunctionsResponse, ListTablesRequest, ListTablesResponse, Measure,
     Table, TableColumn,
 };
-use didymium_engine::{DescribedView, Engine, Error, functions};
+use didymium_engine::{DescribedView, Engine, Grants, functions};
 use didymium_store::{ColumnDeclaration, Declaration, Snapshot, TableKind, ViewDefinition};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
-use crate::status::status;
+use crate::caller::Caller;
+use crate::status::failed;
 
 /// The service over one engine's store.
 #[derive(Debug)]
@@ -23,27 +23,67 @@ pub(crate) struct Catalog {
     pub(crate) engine: Arc<Engine>,
 }
 
+impl Catalog {
+    /// What is said of a table that is not there, or that the caller does not see.
+    async fn unknown(&self, name: &str, grants: &Grants) -> Status {
+        let store = self.engine.store();
+        let unknown = store.unknown_table(name, |name| grants.allows(name));
+        failed(&unknown.await.into())
+    }
+
+    /// # Errors
+    /// NOT_FOUND for a table that the caller does not see.
+    async fn refuse_unseen(&self, name: &str, grants: &Grants) -> Result<(), Status> {
+        let there = self.engine.store().has_table(name).await;
+        match grants.allows(name) && there.map_err(of_store)? {
+            true => Ok(()),
+            false => Err(self.unknown(name, grants).await),
+        }
+    }
+
+    /// # Errors
+    /// PERMISSION_DENIED for a name that the maker of what bears it would not see.
+    fn refuse_ungranted(&self, name: &str, grants: &Grants) -> Result<(), Status> {
+        let granted = self.engine.refuse_ungranted(name, grants);
+        granted.map_err(|error| failed(&error))
+    }
+
+    async fn described(&self, name: &str, grants: &Grants) -> Result<Table, Status> {
+        let view_of_name = self.engine.view(name, grants).await;
+        if let Some(found) = view_of_name.map_err(|error| failed(&error))? {
+            return Ok(view(found));
+        }
+        self.refuse_unseen(name, grants).await?;
+        let found = self.engine.store().table(name).await.map_err(of_store)?;
+        table(found.snapshot().await.map_err(of_store)?.as_ref())
+    }
+}
+
 #[tonic::async_trait]
 impl CatalogService for Catalog {
     async fn list_tables(
         &self,
-        _: Request<ListTablesRequest>,
+        request: Request<ListTablesRequest>,
     ) -> Result<Response<ListTablesResponse>, Status> {
+        let grants = Caller::of(request.extensions())?.grants;
+        let is_seen = |name: &String| grants.allows(name);
         let store = self.engine.store();
         let mut tables = Vec::new();
-        for name in store.table_names().await.map_err(failed)? {
+        let names = store.table_names().await.map_err(of_store)?;
+        for name in names.into_iter().filter(is_seen) {
             let snapshot = store
                 .table(&name)
                 .await
-                .map_err(failed)?
+                .map_err(of_store)?
                 .snapshot()
                 .await
-                .map_err(failed)?;
+                .map_err(of_store)?;
             tables.push(table(&snapshot)?);
         }
-        for name in store.view_names().await.map_err(failed)? {
+        let names = store.view_names().await.map_err(of_store)?;
+        for name in names.into_iter().filter(is_seen) {
             // One that is dropped meanwhile is not listed.
-            if let Some(definition) = store.view(&name).await.map_err(failed)? {
+            if let Some(definition) = store.view(&name).await.map_err(of_store)? {
                 let schema = None;
                 tables.push(view(DescribedView { definition, schema }));
             }
@@ -59,23 +99,22 @@ impl CatalogService for Catalog {
         &self,
         request: Request<GetTableRequest>,
     ) -> Result<Response<Table>, Status> {
+        let grants = Caller::of(request.extensions())?.grants;
         let name = request.into_inner().name;
-        if let Some(found) = self.engine.view(&name).await.map_err(refusal)? {
-            return Ok(Response::new(view(found)));
-        }
-        let found = self.engine.store().table(&name).await.map_err(failed)?;
-        let snapshot = found.snapshot().await.map_err(failed)?;
-        table(&snapshot).map(Response::new)
+        self.described(&name, &grants).await.map(Response::new)
     }
 
     async fn create_table(
         &self,
         request: Request<CreateTableRequest>,
     ) -> Result<Response<Table>, Status> {
-        let declaration = Declaration::parse(&request.into_inner().declaration).map_err(failed)?;
+        let grants = Caller::of(request.extensions())?.grants;
+        let declaration =
+            Declaration::parse(&request.into_inner().declaration).map_err(of_store)?;
+        self.refuse_ungranted(&declaration.name, &grants)?;
         let made = self.engine.store();
         let made = made.create_table(&declaration, self.engine.now_ms()).await;
-        let snapshot = made.map_err(failed)?.snapshot().await.map_err(failed)?;
+        let snapshot = made.map_err(of_store)?.snapshot().await.map_err(of_store)?;
         tracing::info!(table = declaration.name, "table made");
         table(&snapshot).map(Response::new)
     }
@@ -84,23 +123,30 @@ impl CatalogService for Catalog {
         &self,
         request: Request<AlterTableRequest>,
     ) -> Result<Response<Table>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let declaration = Declaration::parse(&request.declaration).map_err(failed)?;
+        let declaration = Declaration::parse(&request.declaration).map_err(of_store)?;
+        self.refuse_unseen(&declaration.name, &caller.grants)
+            .await?;
+        let author = caller.author(request.author);
         let (store, now_ms) = (self.engine.store(), self.engine.now_ms());
-        let altered = store.alter_table(&declaration, &request.author, now_ms);
-        let version = altered.await.map_err(failed)?;
+        let altered = store.alter_table(&declaration, &author, now_ms);
+        let version = altered.await.map_err(of_store)?;
         tracing::info!(table = declaration.name, version, "table altered");
-        let name = declaration.name;
-        self.get_table(Request::new(GetTableRequest { name })).await
+        self.described(&declaration.name, &caller.grants)
+            .await
+            .map(Response::new)
     }
 
     async fn drop_table(
         &self,
         request: Request<DropTableRequest>,
     ) -> Result<Response<DropTableResponse>, Status> {
+        let grants = Caller::of(request.extensions())?.grants;
         let name = request.into_inner().name;
+        self.refuse_unseen(&name, &grants).await?;
         let dropped = self.engine.store().drop_table(&name).await;
-        dropped.map_err(failed)?;
+        dropped.map_err(of_store)?;
         tracing::info!(table = name, "table dropped");
         Ok(Response::new(DropTableResponse {}))
     }
@@ -109,6 +155,7 @@ impl CatalogService for Catalog {
         &self,
         request: Request<CreateViewRequest>,
     ) -> Result<Response<Table>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let CreateViewRequest {
             name,
             sql,
@@ -116,15 +163,16 @@ impl CatalogService for Catalog {
             replace,
             author,
         } = request.into_inner();
+        self.refuse_ungranted(&name, &caller.grants)?;
         let definition = ViewDefinition {
             name: name.clone(),
             sql,
             description,
-            author,
+            author: caller.author(author),
             created_ms: self.engine.now_ms(),
         };
-        let made = self.engine.create_view(definition, replace).await;
-        let schema = made.map_err(refusal)?;
+        let made = self.engine.create_view(definition, replace, &caller.grants);
+        let schema = made.await.map_err(|error| failed(&error))?;
         tracing::info!(view = name, "view made");
         Ok(Response::new(view(schema)))
     }
@@ -133,9 +181,10 @@ impl CatalogService for Catalog {
         &self,
         request: Request<DropViewRequest>,
     ) -> Result<Response<DropViewResponse>, Status> {
+        let grants = Caller::of(request.extensions())?.grants;
         let name = request.into_inner().name;
-        let dropped = self.engine.store().drop_view(&name).await;
-        dropped.map_err(failed)?;
+        let dropped = self.engine.drop_view(&name, &grants).await;
+        dropped.map_err(|error| failed(&error))?;
         tracing::info!(view = name, "view dropped");
         Ok(Response::new(DropViewResponse {}))
     }
@@ -162,12 +211,8 @@ impl CatalogService for Catalog {
     }
 }
 
-fn failed(error: didymium_store::Error) -> Status {
-    refusal(error.into())
-}
-
-fn refusal(error: Error) -> Status {
-    status(&error, &Uuid::new_v4().to_string())
+fn of_store(error: didymium_store::Error) -> Status {
+    failed(&error.into())
 }
 
 fn view(view: DescribedView) -> Table {
@@ -230,7 +275,7 @@ fn table(snapshot: &Snapshot) -> Result<Table, Status> {
             .unwrap_or_default(),
         columns: fields.collect(),
         measures: measures.collect(),
-        declaration: toml.map_err(failed)?.unwrap_or_default(),
+        declaration: toml.map_err(of_store)?.unwrap_or_default(),
         sql: String::new(),
     })
 }

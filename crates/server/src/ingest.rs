@@ -1,40 +1,24 @@
 //! `IngestService`: the files of one stream become one commit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use didymium_api::v1::ingest_request::Payload;
 use didymium_api::v1::ingest_service_server::IngestService;
 use didymium_api::v1::{Fault, FileHeader, Format, IngestHeader, IngestRequest, IngestResponse};
-use didymium_engine::{Engine, ErrorKind};
 use didymium_store::{Faults, Input, InputFormat, LoadOptions, LoadRequest, Mapping, Progress};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status, Streaming};
-use uuid::Uuid;
 
+use crate::call::within;
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::loads::{Held, Loads, MAY_LAND, Refused};
 use crate::request::{day, grpc_timeout, invalid};
-use crate::status::{refused, status};
+use crate::status::failed;
 
-/// How much sooner than the transport this service tells that the time has passed: the transport would
-/// call it a cancellation.
-const TELLING: Duration = Duration::from_millis(20);
-
-/// The service over one engine's store.
+/// The service over one desk's store.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    engine: Arc<Engine>,
-    /// A permit for each byte that loads may hold.
-    memory: Arc<Semaphore>,
-}
-
-impl Ingest {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        let bytes = engine.limits().load_bytes.min(Semaphore::MAX_PERMITS);
-        Self {
-            engine,
-            memory: Arc::new(Semaphore::new(bytes)),
-        }
-    }
+    pub(crate) desk: Arc<Desk>,
 }
 
 #[tonic::async_trait]
@@ -43,57 +27,32 @@ impl IngestService for Ingest {
         &self,
         request: Request<Streaming<IngestRequest>>,
     ) -> Result<Response<IngestResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let deadline = grpc_timeout(request.metadata());
-        let load = self.load(request.into_inner());
-        let Some(time) = deadline else {
-            return load.await.map(Response::new);
-        };
-        match tokio::time::timeout(time.saturating_sub(TELLING), load).await {
-            Ok(loaded) => loaded.map(Response::new),
-            Err(_) => Err(refused(
-                ErrorKind::Deadline,
-                format!(
-                    "the load took longer than {time:?} and may still land: load again under the same id, a load lands only once"
-                ),
-            )),
-        }
+        let load = self.load(request.into_inner(), &caller);
+        within(deadline, load, MAY_LAND).await.map(Response::new)
     }
 }
 
 impl Ingest {
-    async fn load(&self, stream: Streaming<IngestRequest>) -> Result<IngestResponse, Status> {
-        let id = Uuid::new_v4().to_string();
-        let gathered = Gathered::of(stream, &self.memory).await?;
+    async fn load(
+        &self,
+        stream: Streaming<IngestRequest>,
+        caller: &Caller,
+    ) -> Result<IngestResponse, Status> {
+        let gathered = Gathered::of(stream, &self.desk.loads).await?;
         let (table, create) = (gathered.header.table.clone(), gathered.header.create);
-        let (request, held) = gathered.into_request(self.engine.now_ms())?;
+        let (mut request, held) = gathered.into_request(self.desk.engine.now_ms())?;
+        request.author = caller.author(request.author);
         let dry_run = request.options.dry_run;
-        tracing::info!(id, table, files = request.inputs.len(), dry_run, "load");
-        let store = Arc::clone(self.engine.store());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a client that leaves stops no load half way: it lands, or it leaves nothing behind"
-        )]
-        let load = tokio::spawn(async move {
-            let loaded = store.load(&table, request, create).await;
-            drop(held);
-            loaded
-        });
-        let loaded = load
-            .await
-            .map_err(|error| refused(ErrorKind::Internal, format!("the load stopped: {error}")))?;
+        let loaded = self.desk.load(caller, &table, request, create, held).await;
         let (loaded, declaration) = match loaded {
             Ok(loaded) => loaded,
-            Err(didymium_store::Error::Faulty(faults)) if dry_run => return Ok(faulty(&faults)),
-            Err(error) => return Err(status(&error.into(), &id)),
+            Err(Refused::Faulty(faults)) if dry_run => return Ok(faulty(&faults)),
+            Err(refused) => return Err(refused.into()),
         };
         let declaration = declaration.map(|it| it.to_toml()).transpose();
-        let declaration = declaration.map_err(|error| status(&error.into(), &id))?;
-        tracing::info!(
-            id,
-            rows = loaded.rows,
-            version = loaded.version,
-            "load done"
-        );
+        let declaration = declaration.map_err(|error| failed(&error.into()))?;
         Ok(IngestResponse {
             version: loaded.version,
             load_id: loaded.load_id,
@@ -113,14 +72,11 @@ struct Gathered {
     header: IngestHeader,
     files: Vec<(FileHeader, Vec<u8>)>,
     /// The memory that the files take.
-    held: Option<OwnedSemaphorePermit>,
+    held: Held,
 }
 
 impl Gathered {
-    async fn of(
-        mut stream: Streaming<IngestRequest>,
-        memory: &Arc<Semaphore>,
-    ) -> Result<Self, Status> {
+    async fn of(mut stream: Streaming<IngestRequest>, loads: &Loads) -> Result<Self, Status> {
         let first = stream.message().await?.and_then(|first| first.payload);
         let Some(Payload::Header(header)) = first else {
             return Err(invalid("the first message of a load must be its header"));
@@ -128,12 +84,12 @@ impl Gathered {
         let mut gathered = Self {
             header,
             files: Vec::new(),
-            held: None,
+            held: Held::default(),
         };
         while let Some(message) = stream.message().await? {
             match message.payload {
                 Some(Payload::File(file)) => gathered.files.push((file, Vec::new())),
-                Some(Payload::Chunk(bytes)) => gathered.add(&bytes, memory)?,
+                Some(Payload::Chunk(bytes)) => gathered.add(&bytes, loads)?,
                 Some(Payload::Header(_)) => {
                     return Err(invalid("a load has one header"));
                 }
@@ -144,32 +100,17 @@ impl Gathered {
         Ok(gathered)
     }
 
-    fn add(&mut self, bytes: &[u8], memory: &Arc<Semaphore>) -> Result<(), Status> {
+    fn add(&mut self, bytes: &[u8], loads: &Loads) -> Result<(), Status> {
         let Some((_, file)) = self.files.last_mut() else {
             return Err(invalid("a file's header must come before its bytes"));
         };
-        let permit = u32::try_from(bytes.len())
-            .ok()
-            .and_then(|count| Arc::clone(memory).try_acquire_many_owned(count).ok());
-        let Some(permit) = permit else {
-            return Err(refused(
-                ErrorKind::OverLimit,
-                "the loads under way are larger than what the server takes at once (--load-memory): load in parts, or later",
-            ));
-        };
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            held @ None => *held = Some(permit),
-        }
+        loads.hold(bytes.len(), &mut self.held)?;
         file.extend_from_slice(bytes);
         Ok(())
     }
 
     /// The store's request for the load, and the memory that it takes.
-    fn into_request(
-        self,
-        now_ms: i64,
-    ) -> Result<(LoadRequest, Option<OwnedSemaphorePermit>), Status> {
+    fn into_request(self, now_ms: i64) -> Result<(LoadRequest, Held), Status> {
         if self.files.is_empty() {
             return Err(invalid("the load has no files"));
         }
@@ -197,6 +138,7 @@ impl Gathered {
                 published_on,
                 load_id: given(header.load_id),
                 supersede: given(header.supersede),
+                replace: header.replace,
                 dry_run: header.dry_run,
             },
             progress: Progress::default(),

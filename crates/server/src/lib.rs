@@ -1,12 +1,31 @@
-//! The gRPC server: requests become engine calls, engine errors become statuses.
+//! The server: requests of every protocol become engine calls, engine errors become statuses.
 
+mod call;
+mod caller;
 mod catalog;
+mod connections;
+mod desk;
+mod door;
+mod flight;
+mod http_api;
 mod ingest;
+mod loads;
+mod memory;
+mod metrics;
 mod query;
 mod request;
+mod rules;
 mod running;
+mod seal;
 mod serve;
+mod session_options;
+mod slots;
 mod status;
+mod tls;
+mod tokens;
 mod typed_rows;
 
-pub use serve::{Server, ServerError};
+pub use caller::Role;
+pub use serve::{Access, Server, ServerError, Settings};
+pub use tls::{TlsError, TlsFiles};
+pub use tokens::{NewToken, TokenError, TokenRecord, Tokens};

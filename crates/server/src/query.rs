@@ -1,30 +1,38 @@
 //! `QueryService`: one statement in, one Arrow IPC stream out.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use arrow::datatypes::Schema;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_server::QueryService;
+use didymium_api::v1::value::Kind;
 use didymium_api::v1::{
-    CancelRequest, CancelResponse, Column, ExecuteResponse, Header, QueryRequest, QueryResponse,
-    Summary,
+    CancelRequest, CancelResponse, Column, ExecuteResponse, ExplainRequest, ExplainResponse,
+    Header, ListQueriesRequest, ListQueriesResponse, Phase, Progress, QueryRequest, QueryResponse,
+    RunningQuery, Summary, Warning,
 };
-use didymium_engine::{Engine, IpcEncoder, QueryResult};
-use futures::future::BoxFuture;
+use didymium_engine::{Error, ErrorKind, IpcEncoder};
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message as _;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::{Request, Response, Status};
 
-use crate::request::query_request;
-use crate::running::{Place, Running};
-use crate::status::status;
+use crate::call::{Answer, Call, within};
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::metrics::Protocol;
+use crate::request::{grpc_timeout, invalid, query_request, timestamp};
+use crate::running::Entry;
+use crate::status::{refused, status};
 use crate::typed_rows::typed_rows;
 
 /// The most rows that [`execute`] gives in its one message.
 const EXECUTE_ROWS: usize = 1000;
+
+/// How often a client may hear of its query at most.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest message.
 const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -32,27 +40,15 @@ const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 /// The service over one engine.
 #[derive(Debug)]
 pub(crate) struct Queries {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) running: Arc<Running>,
-    /// Cancelled when the server has waited long enough for running queries.
-    pub(crate) stop: CancellationToken,
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl Queries {
     fn call(&self, request: Request<QueryRequest>) -> Result<Call, Status> {
-        let place = self.running.enter(&request.get_ref().query_id)?;
-        let query_id = place.query_id.clone();
-        let request = query_request(request)?;
-        tracing::info!(query_id, bytes = request.sql.len(), "query");
-        let engine = Arc::clone(&self.engine);
-        let stop = self.stop.clone();
-        Ok(Call {
-            place,
-            stop,
-            arrived: Instant::now(),
-            request,
-            engine,
-        })
+        let caller = Caller::of(request.extensions())?;
+        let chosen = request.get_ref().query_id.clone();
+        self.desk
+            .call(&caller, Protocol::Grpc, &chosen, query_request(request)?)
     }
 }
 
@@ -66,139 +62,274 @@ impl QueryService for Queries {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<Self::QueryStream>, Status> {
+        let interval = interval(request.get_ref())?;
+        let dry_run = request.get_ref().dry_run;
         let call = self.call(request)?;
-        let stopped = call.stopped();
-        let replies = stream::once(call.start()).try_flatten();
-        Ok(Response::new(until_stopped(
-            replies.boxed(),
-            stopped.boxed(),
-        )))
+        if dry_run {
+            return Ok(Response::new(
+                stream::once(planned(call)).try_flatten().boxed(),
+            ));
+        }
+        let entry = call.entry();
+        let replies = stream::once(replies(call)).try_flatten().boxed();
+        Ok(Response::new(match interval {
+            None => replies,
+            Some(interval) => with_progress(replies, entry, &self.desk, interval),
+        }))
     }
 
     async fn execute(
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<ExecuteResponse>, Status> {
+        let deadline = grpc_timeout(request.metadata());
+        let dry_run = request.get_ref().dry_run;
         let call = self.call(request)?;
-        let stopped = call.stopped();
-        tokio::select! {
-            response = execute(call) => response.map(Response::new),
-            status = stopped => Err(status),
-        }
+        let executed = async {
+            match dry_run {
+                false => execute(call).await,
+                true => Ok(ExecuteResponse {
+                    columns: columns(&call.describe().await?.description.schema),
+                    ..ExecuteResponse::default()
+                }),
+            }
+        };
+        within(deadline, executed, "").await.map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let deadline = grpc_timeout(request.metadata());
+        let (metadata, extensions, ExplainRequest { query, analyze }) = request.into_parts();
+        let query = query.ok_or_else(|| invalid("there is no query to explain"))?;
+        let query = query_request(Request::from_parts(metadata, extensions, query))?;
+        let explained = explain(&self.desk, &caller, query, analyze);
+        within(deadline, explained, "").await.map(Response::new)
+    }
+
+    async fn list_queries(
+        &self,
+        request: Request<ListQueriesRequest>,
+    ) -> Result<Response<ListQueriesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let queries = self.desk.running.seen_by(&caller).into_iter();
+        let queries = queries.map(|query| RunningQuery {
+            query_id: query.query_id.clone(),
+            caller: query.owner.name.clone(),
+            sql: query.sql.clone(),
+            phase: phase(&query).into(),
+            arrived: Some(timestamp(query.arrived_ms)),
+            elapsed: query.arrived.elapsed().try_into().ok(),
+            rows: query.rows(),
+        });
+        Ok(Response::new(ListQueriesResponse {
+            queries: queries.collect(),
+        }))
     }
 
     async fn cancel(
         &self,
         request: Request<CancelRequest>,
     ) -> Result<Response<CancelResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let query_id = request.into_inner().query_id;
-        match self.running.cancel(&query_id) {
+        match self.desk.running.cancel(&query_id, &caller) {
             true => Ok(Response::new(CancelResponse {})),
-            false => Err(Status::not_found(format!("no query {query_id} is running"))),
+            false => Err(refused(
+                ErrorKind::NotFound,
+                format!("no query {query_id} is running"),
+            )),
         }
     }
 }
 
-/// Replies until the last one, or until the query is stopped, which is an error: a stream that merely
-/// ended would look complete. Dropping it drops the query.
-fn until_stopped(
-    replies: BoxStream<'static, Result<QueryResponse, Status>>,
-    stopped: BoxFuture<'static, Status>,
-) -> BoxStream<'static, Result<QueryResponse, Status>> {
-    let step = |state: Option<(BoxStream<'static, _>, BoxFuture<'static, Status>)>| async move {
-        let (mut replies, mut stopped) = state?;
-        tokio::select! {
-            biased;
-            reply = replies.next() => {
-                let reply: Result<QueryResponse, Status> = reply?;
-                let goes_on = match &reply {
-                    Ok(reply) => !matches!(reply.payload, Some(Payload::Summary(_))),
-                    Err(_) => false,
-                };
-                Some((reply, goes_on.then_some((replies, stopped))))
-            }
-            status = &mut stopped => Some((Err(status), None)),
-        }
+/// A query's replies: its header, its rows, its summary.
+async fn replies(
+    call: Call,
+) -> Result<impl Stream<Item = Result<QueryResponse, Status>> + Send, Status> {
+    let answer = call.start().await?;
+    let mut encoder = IpcEncoder::new(answer.schema()).map_err(|error| answer.failed(&error))?;
+    let header = header(&answer);
+    let schema = encoder.take();
+    if header.encoded_len().max(schema.len()) > MESSAGE_BYTES {
+        return Err(answer.failed(&Error::new(
+            ErrorKind::OutOfRange,
+            "the names of the columns fill more than a message: give them shorter aliases",
+        )));
+    }
+    let warnings = answer.warnings().iter().map(|warning| {
+        reply(Payload::Warning(Warning {
+            message: warning.message.clone(),
+            code: warning.code.to_owned(),
+        }))
+    });
+    let first = [
+        reply(Payload::Header(header)),
+        reply(Payload::ArrowIpc(schema)),
+    ];
+    let first: Vec<_> = first.into_iter().chain(warnings).collect();
+    let sending = Sending {
+        answer,
+        encoder: Some(encoder),
     };
-    stream::unfold(Some((replies, stopped)), step).boxed()
+    let rest = stream::try_unfold(sending, |mut sending| async move {
+        let replies = sending.next().await?;
+        Ok::<_, Status>(replies.map(|replies| (replies, sending)))
+    });
+    let rest = rest
+        .map_ok(|replies| stream::iter(replies.into_iter().map(Ok)))
+        .try_flatten();
+    Ok(stream::iter(first.into_iter().map(Ok)).chain(rest))
 }
 
-/// One call on its way.
-struct Call {
-    place: Place,
-    stop: CancellationToken,
-    arrived: Instant,
+/// The replies of a dry run: the header and the schema, and what would be read.
+async fn planned(
+    call: Call,
+) -> Result<impl Stream<Item = Result<QueryResponse, Status>> + Send, Status> {
+    let described = call.describe().await?;
+    let description = described.description;
+    let to_status = |error: Error| status(&error, &described.query_id);
+    let mut encoder = IpcEncoder::new(&description.schema).map_err(to_status)?;
+    let mut ipc = encoder.take();
+    ipc.extend(encoder.finish().map_err(to_status)?);
+    let summary = Summary {
+        table_versions: described.seen.into_iter().collect(),
+        ..Summary::default()
+    };
+    let header = Header {
+        columns: columns(&description.schema),
+        query_id: described.query_id,
+    };
+    Ok(stream::iter([
+        Ok(reply(Payload::Header(header))),
+        Ok(reply(Payload::ArrowIpc(ipc))),
+        Ok(reply(Payload::Summary(summary))),
+    ]))
+}
+
+/// How a statement is run, and with `analyze` what its run did.
+async fn explain(
+    desk: &Arc<Desk>,
+    caller: &Caller,
     request: didymium_engine::QueryRequest,
-    engine: Arc<Engine>,
-}
-
-/// A call whose rows are being sent.
-struct Sending {
-    place: Place,
-    arrived: Instant,
-    result: QueryResult,
-    encoder: Option<IpcEncoder>,
-    rows: u64,
-}
-
-impl Call {
-    /// Ready when the query must end before its time, with what its client is told.
-    fn stopped(&self) -> impl Future<Output = Status> + Send + 'static {
-        let query_id = self.place.query_id.clone();
-        let (cancelled, stop) = (self.place.cancelled.clone(), self.stop.clone());
-        async move {
-            tokio::select! {
-                () = cancelled.cancelled_owned() => {
-                    Status::cancelled(format!("query {query_id} was cancelled"))
-                }
-                () = stop.cancelled_owned() => Status::unavailable(format!(
-                    "the server is shutting down; query {query_id} was stopped"
-                )),
-            }
-        }
-    }
-
-    /// Plans the query and gives its replies; whatever fails carries the query's id.
-    async fn start(
-        self,
-    ) -> Result<impl Stream<Item = Result<QueryResponse, Status>> + Send, Status> {
-        let Self {
-            place,
-            arrived,
-            request,
-            engine,
-            ..
-        } = self;
-        let to_status = |error| status(&error, &place.query_id);
-        let result = engine.query(request).await.map_err(to_status)?;
-        let mut encoder = IpcEncoder::new(result.schema()).map_err(to_status)?;
-        let header = header(&place.query_id, &result);
-        let schema = encoder.take();
-        if header.encoded_len().max(schema.len()) > MESSAGE_BYTES {
-            return Err(Status::out_of_range(
-                "the names of the columns fill more than a message: give them shorter aliases",
+    analyze: bool,
+) -> Result<ExplainResponse, Status> {
+    let mut response = ExplainResponse::default();
+    if !analyze {
+        let described = desk
+            .call(caller, Protocol::Grpc, "", request.clone())?
+            .describe()
+            .await?;
+        if described.description.is_command {
+            return Err(invalid(
+                "there is no plan for a statement that only does something",
             ));
         }
-        let first = vec![
-            reply(Payload::Header(header)),
-            reply(Payload::ArrowIpc(schema)),
-        ];
-        let sending = Sending {
-            place,
-            arrived,
-            result,
-            encoder: Some(encoder),
-            rows: 0,
-        };
-        let rest = stream::try_unfold(sending, |mut sending| async move {
-            let replies = sending.next().await?;
-            Ok::<_, Status>(replies.map(|replies| (replies, sending)))
-        });
-        let rest = rest
-            .map_ok(|replies| stream::iter(replies.into_iter().map(Ok)))
-            .try_flatten();
-        Ok(stream::iter(first.into_iter().map(Ok)).chain(rest))
+        response.columns = columns(&described.description.schema);
+        response.table_versions = described.seen.into_iter().collect();
     }
+    let verb = if analyze {
+        "EXPLAIN ANALYZE"
+    } else {
+        "EXPLAIN FORMAT INDENT"
+    };
+    let explained = didymium_engine::QueryRequest {
+        sql: format!("{verb} {}", request.sql),
+        ..request
+    };
+    let mut answer = desk
+        .call(caller, Protocol::Grpc, "", explained)?
+        .start()
+        .await?;
+    while let Some(batch) = answer.next().await? {
+        for row in typed_rows(&batch)? {
+            for value in row.values {
+                if let Some(Kind::Text(text)) = value.kind {
+                    response.plan.push_str(text.trim_end());
+                    response.plan.push('\n');
+                }
+            }
+        }
+    }
+    Ok(response)
+}
+
+/// Replies with what is known of the query between them.
+fn with_progress(
+    replies: BoxStream<'static, Result<QueryResponse, Status>>,
+    entry: Arc<Entry>,
+    desk: &Arc<Desk>,
+    interval: Duration,
+) -> BoxStream<'static, Result<QueryResponse, Status>> {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let state = Some((replies, ticks, Arc::clone(desk)));
+    let step = move |state: Option<(BoxStream<'static, _>, Interval, Arc<Desk>)>| {
+        let entry = Arc::clone(&entry);
+        async move {
+            let (mut replies, mut ticks, desk) = state?;
+            tokio::select! {
+                biased;
+                next = replies.next() => {
+                    let next: Result<QueryResponse, Status> = next?;
+                    let goes_on = next.is_ok();
+                    Some((next, goes_on.then_some((replies, ticks, desk))))
+                }
+                _ = ticks.tick() => {
+                    let progress = Payload::Progress(progress(&entry, &desk));
+                    Some((Ok(reply(progress)), Some((replies, ticks, desk))))
+                }
+            }
+        }
+    };
+    stream::unfold(state, step).boxed()
+}
+
+fn progress(entry: &Entry, desk: &Desk) -> Progress {
+    let read = entry.read();
+    let fraction = read.rows_to_read.filter(|rows| *rows > 0);
+    Progress {
+        phase: phase(entry).into(),
+        fraction: fraction.map(|all| (read.rows as f64 / all as f64).min(1.0)),
+        rows_read: read.rows,
+        bytes_read: read.bytes,
+        files: read.files,
+        queue_position: match entry.is_queued() {
+            true => u32::try_from(desk.slots.waiting()).unwrap_or(u32::MAX),
+            false => 0,
+        },
+        elapsed: entry.arrived.elapsed().try_into().ok(),
+    }
+}
+
+fn phase(entry: &Entry) -> Phase {
+    match entry.is_queued() {
+        true => Phase::Queued,
+        false => Phase::Running,
+    }
+}
+
+/// How often the client wants to hear of its query.
+fn interval(request: &QueryRequest) -> Result<Option<Duration>, Status> {
+    let Some(interval) = request.progress_interval else {
+        return Ok(None);
+    };
+    let interval = Duration::try_from(interval).ok();
+    match interval.filter(|interval| *interval >= SHORTEST_INTERVAL) {
+        Some(interval) => Ok(Some(interval)),
+        None => Err(invalid(format!(
+            "progress_interval: must be at least {SHORTEST_INTERVAL:?}"
+        ))),
+    }
+}
+
+/// A query whose rows are being sent.
+struct Sending {
+    answer: Answer,
+    encoder: Option<IpcEncoder>,
 }
 
 impl Sending {
@@ -207,91 +338,81 @@ impl Sending {
         let Some(encoder) = &mut self.encoder else {
             return Ok(None);
         };
-        let Some(rows) = self.result.next().await else {
-            return self.finish().map(Some);
+        let Some(rows) = self.answer.next().await? else {
+            let end = self.encoder.take().map(IpcEncoder::finish).transpose();
+            let end = end.map_err(|error| self.answer.failed(&error))?;
+            return Ok(Some(vec![
+                reply(Payload::ArrowIpc(end.unwrap_or_default())),
+                reply(Payload::Summary(summary(&self.answer))),
+            ]));
         };
-        let rows = rows.map_err(|error| status(&error, &self.place.query_id))?;
-        let chunks = encoder
-            .encode(&rows)
-            .map_err(|error| status(&error, &self.place.query_id))?;
-        self.rows += rows.num_rows() as u64;
+        let chunks = encoder.encode(&rows);
+        let chunks = chunks.map_err(|error| self.answer.failed(&error))?;
         let replies = chunks
             .into_iter()
             .map(|chunk| reply(Payload::ArrowIpc(chunk)));
         Ok(Some(replies.collect()))
     }
-
-    fn finish(&mut self) -> Result<Vec<QueryResponse>, Status> {
-        let end = self.encoder.take().map(IpcEncoder::finish).transpose();
-        let end = end
-            .map_err(|error| status(&error, &self.place.query_id))?
-            .unwrap_or_default();
-        let elapsed = self.arrived.elapsed();
-        tracing::info!(
-            query_id = self.place.query_id,
-            rows = self.rows,
-            ?elapsed,
-            "query done"
-        );
-        let summary = summary(self.rows, elapsed, &self.result);
-        Ok(vec![
-            reply(Payload::ArrowIpc(end)),
-            reply(Payload::Summary(summary)),
-        ])
-    }
 }
 
 /// Runs a query to its end and gives its rows in one message.
 async fn execute(call: Call) -> Result<ExecuteResponse, Status> {
-    let Call {
-        place,
-        arrived,
-        request,
-        engine,
-        ..
-    } = call;
-    let to_status = |error| status(&error, &place.query_id);
-    let mut result = engine.query(request).await.map_err(to_status)?;
+    let mut answer = call.start().await?;
     let mut rows = Vec::new();
-    while let Some(batch) = result.next().await {
-        rows.extend(typed_rows(&batch.map_err(to_status)?)?);
+    while let Some(batch) = answer.next().await? {
+        rows.extend(typed_rows(&batch)?);
         if rows.len() > EXECUTE_ROWS {
-            return Err(Status::out_of_range(format!(
-                "the result has more than {EXECUTE_ROWS} rows: use Query, which streams them"
+            return Err(answer.failed(&Error::new(
+                ErrorKind::OutOfRange,
+                format!(
+                    "the result has more than {EXECUTE_ROWS} rows: use Query, which streams them"
+                ),
             )));
         }
     }
     let response = ExecuteResponse {
-        columns: columns(&result),
-        summary: Some(summary(rows.len() as u64, arrived.elapsed(), &result)),
+        columns: columns(answer.schema()),
+        summary: Some(summary(&answer)),
         rows,
     };
     if response.encoded_len() > MESSAGE_BYTES {
-        return Err(Status::out_of_range(format!(
-            "the result has more than {MESSAGE_BYTES} bytes: use Query, which streams them"
+        return Err(answer.failed(&Error::new(
+            ErrorKind::OutOfRange,
+            format!(
+                "the result has more than {MESSAGE_BYTES} bytes: use Query, which streams them"
+            ),
         )));
     }
     Ok(response)
 }
 
-fn summary(rows: u64, elapsed: Duration, result: &QueryResult) -> Summary {
+fn summary(answer: &Answer) -> Summary {
+    let (rows, elapsed) = answer.so_far();
+    let (queued, planning) = answer.beginning();
+    let read = answer.read();
     Summary {
         rows,
         elapsed: elapsed.try_into().ok(),
-        table_versions: result.versions().clone().into_iter().collect(),
+        table_versions: answer.versions().into_iter().collect(),
+        queued: queued.try_into().ok(),
+        planning: planning.try_into().ok(),
+        execution: elapsed.saturating_sub(queued + planning).try_into().ok(),
+        rows_read: read.rows,
+        bytes_read: read.bytes,
+        files_read: read.files,
+        files_total: read.files_total,
     }
 }
 
-fn header(query_id: &str, result: &QueryResult) -> Header {
+fn header(answer: &Answer) -> Header {
     Header {
-        query_id: query_id.to_owned(),
-        columns: columns(result),
+        query_id: answer.query_id().to_owned(),
+        columns: columns(answer.schema()),
     }
 }
 
-fn columns(result: &QueryResult) -> Vec<Column> {
-    let fields = result.schema().fields().iter();
-    let columns = fields.map(|field| Column {
+fn columns(schema: &Schema) -> Vec<Column> {
+    let columns = schema.fields().iter().map(|field| Column {
         name: field.name().clone(),
         r#type: field.data_type().to_string(),
         nullable: field.is_nullable(),

@@ -8,6 +8,7 @@ use didymium_model::Day;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
+use crate::session_options::time_zone;
 use crate::status::refused;
 
 /// The engine's request for a call. The time is the shorter of the request's own and the call's.
@@ -46,10 +47,16 @@ pub(crate) fn query_request(
             .map(|date| day("published_as_of", date))
             .transpose()?,
         committed_as_of_ms: committed_as_of_ms.transpose()?,
+        time_zone: match request.time_zone.as_str() {
+            "" => None,
+            zone => Some(time_zone(zone).map_err(|why| invalid(format!("time_zone: {why}")))?),
+        },
+        ..didymium_engine::QueryRequest::default()
     })
 }
 
-fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
+/// The value of a parameter in the engine's terms.
+pub(crate) fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
     Ok(match value.kind {
         None => {
             return Err(invalid(format!("{name}: the value is not set")));
@@ -60,6 +67,7 @@ fn parameter(name: &str, value: Value) -> Result<Parameter, Status> {
         Some(value::Kind::Number(number)) => Parameter::Double(number),
         Some(value::Kind::Text(text)) => Parameter::Text(text),
         Some(value::Kind::Decimal(text)) => Parameter::Decimal(text),
+        Some(value::Kind::TimestampMicros(micros)) => Parameter::Timestamp(micros),
         Some(value::Kind::Date(date)) => Parameter::Date(day(name, date)?),
     })
 }
@@ -68,6 +76,14 @@ pub(crate) fn day(field: &str, date: Date) -> Result<Day, Status> {
     let Date { year, month, day } = date;
     Day::from_ymd(year, month, day)
         .ok_or_else(|| invalid(format!("{field}: there is no day {year}-{month}-{day}")))
+}
+
+/// A moment as the wire has it.
+pub(crate) fn timestamp(ms: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: ms.div_euclid(1000),
+        nanos: (ms.rem_euclid(1000) * 1_000_000) as i32,
+    }
 }
 
 /// A request that makes no sense.

@@ -1,27 +1,63 @@
-//! The queries that are running, by their ids.
+//! The queries that are running or wait to, by their ids.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use didymium_engine::ErrorKind;
+use didymium_engine::{ErrorKind, QueryResult, Read, Reading, RunningQuery, Share};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::caller::Caller;
+use crate::metrics::Protocol;
 use crate::status::refused;
 
-/// Every running query's id and the way to stop it.
+/// Every query on its way and the means to stop it.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    queries: Mutex<HashMap<String, CancellationToken>>,
+    next: AtomicU64,
+    queries: Mutex<BTreeMap<u64, Arc<Entry>>>,
 }
 
-/// A query's place among the running ones, given back when it is dropped.
+/// A query on its way.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) query_id: String,
+    pub(crate) owner: Caller,
+    pub(crate) protocol: Protocol,
+    pub(crate) sql: String,
+    pub(crate) arrived: Instant,
+    pub(crate) arrived_ms: i64,
+    pub(crate) cancelled: CancellationToken,
+    /// How long it waited, once it waits no longer.
+    queued: OnceLock<Duration>,
+    rows: AtomicU64,
+    /// What it reads, once it is planned.
+    reading: OnceLock<Reading>,
+    /// The memory that it may reserve, once it is planned.
+    share: OnceLock<Arc<Share>>,
+    is_too_large: AtomicBool,
+}
+
+/// A query's place among those on their way, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     running: Arc<Running>,
-    pub(crate) query_id: String,
-    pub(crate) cancelled: CancellationToken,
+    number: u64,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// Who asks what, and under which id.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) owner: &'a Caller,
+    /// The client's id for it; empty for one of our own.
+    pub(crate) chosen: &'a str,
+    pub(crate) protocol: Protocol,
+    pub(crate) sql: &'a str,
+    pub(crate) now_ms: i64,
 }
 
 /// The longest id that a client may choose.
@@ -29,7 +65,8 @@ const LONGEST_ID: usize = 64;
 
 impl Running {
     /// A place for a query, under the client's id or one of our own.
-    pub(crate) fn enter(self: &Arc<Self>, chosen: &str) -> Result<Place, Status> {
+    pub(crate) fn enter(self: &Arc<Self>, arrival: &Arrival<'_>) -> Result<Place, Status> {
+        let chosen = arrival.chosen;
         let is_id = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if chosen.len() > LONGEST_ID || !chosen.chars().all(is_id) {
             return Err(refused(
@@ -41,39 +78,152 @@ impl Running {
             "" => Uuid::new_v4().to_string(),
             chosen => chosen.to_owned(),
         };
-        let cancelled = CancellationToken::new();
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        if queries.contains_key(&query_id) {
+        let entry = Arc::new(Entry {
+            query_id,
+            owner: arrival.owner.clone(),
+            protocol: arrival.protocol,
+            sql: arrival.sql.to_owned(),
+            arrived: Instant::now(),
+            arrived_ms: arrival.now_ms,
+            cancelled: CancellationToken::new(),
+            queued: OnceLock::new(),
+            rows: AtomicU64::new(0),
+            reading: OnceLock::new(),
+            share: OnceLock::new(),
+            is_too_large: AtomicBool::new(false),
+        });
+        let mut queries = self.queries();
+        // Ids are each owner's own: another's id is none that one could know of.
+        let is_taken = |known: &Arc<Entry>| {
+            known.query_id == entry.query_id && known.owner.id == entry.owner.id
+        };
+        if queries.values().any(is_taken) {
             return Err(refused(
                 ErrorKind::AlreadyExists,
-                format!("a query {query_id} is running"),
+                format!("a query {} is running", entry.query_id),
             ));
         }
-        queries.insert(query_id.clone(), cancelled.clone());
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        queries.insert(number, Arc::clone(&entry));
+        drop(queries);
         Ok(Place {
             running: Arc::clone(self),
-            query_id,
-            cancelled,
+            number,
+            entry,
         })
     }
 
-    /// Tells a query to stop; false where none of this id is running.
-    pub(crate) fn cancel(&self, query_id: &str) -> bool {
-        let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries
-            .get(query_id)
-            .map(CancellationToken::cancel)
-            .is_some()
+    /// Tells a query to stop; false where none of this id is running that the caller may stop.
+    pub(crate) fn cancel(&self, query_id: &str, caller: &Caller) -> bool {
+        let queries = self.queries();
+        let meant = queries
+            .values()
+            .filter(|query| query.query_id == query_id && caller.oversees(&query.owner.id));
+        meant.map(|query| query.cancelled.cancel()).count() > 0
+    }
+
+    /// The queries that the caller may know of, in the order in which they came.
+    pub(crate) fn seen_by(&self, caller: &Caller) -> Vec<Arc<Entry>> {
+        let queries = self.queries();
+        let seen = queries
+            .values()
+            .filter(|query| caller.oversees(&query.owner.id));
+        seen.cloned().collect()
+    }
+
+    /// The same, as `system.queries` shows them.
+    pub(crate) fn listed(&self, caller: &Caller) -> Vec<RunningQuery> {
+        let listed = self.seen_by(caller).into_iter().map(|query| RunningQuery {
+            query_id: query.query_id.clone(),
+            caller: query.owner.name.clone(),
+            sql: query.sql.clone(),
+            phase: if query.is_queued() {
+                "queued"
+            } else {
+                "running"
+            },
+            arrived_ms: query.arrived_ms,
+            rows: query.rows(),
+        });
+        listed.collect()
+    }
+
+    /// How many run and wait.
+    pub(crate) fn count(&self) -> usize {
+        self.queries().len()
+    }
+
+    /// The one that has reserved the most memory.
+    pub(crate) fn largest(&self) -> Option<Arc<Entry>> {
+        let queries = self.queries();
+        let running = queries.values().filter(|query| !query.is_queued());
+        running.max_by_key(|query| query.reserved()).cloned()
+    }
+
+    fn queries(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Entry>>> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// It waits no longer.
+    pub(crate) fn starts(&self) {
+        self.queued.get_or_init(|| self.arrived.elapsed());
+    }
+
+    /// Whether it waits for others to end.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.get().is_none()
+    }
+
+    /// How long it waited.
+    pub(crate) fn queued(&self) -> Duration {
+        self.queued.get().copied().unwrap_or_default()
+    }
+
+    /// So many rows more have been sent.
+    pub(crate) fn sent(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// It is planned.
+    pub(crate) fn planned(&self, result: &QueryResult) {
+        if let Some(reading) = result.reading() {
+            self.reading.get_or_init(|| reading.clone());
+        }
+        if let Some(share) = result.share() {
+            self.share.get_or_init(|| Arc::clone(share));
+        }
+    }
+
+    /// The memory that it has reserved.
+    pub(crate) fn reserved(&self) -> usize {
+        self.share.get().map_or(0, |share| share.reserved())
+    }
+
+    /// Stops it, so that the others can go on.
+    pub(crate) fn stop_for_memory(&self) {
+        self.is_too_large.store(true, Ordering::Relaxed);
+        self.cancelled.cancel();
+    }
+
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.is_too_large.load(Ordering::Relaxed)
+    }
+
+    /// What has been read so far.
+    pub(crate) fn read(&self) -> Read {
+        self.reading.get().map(Reading::read).unwrap_or_default()
+    }
+
+    /// The rows that have been sent.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut queries = self
-            .running
-            .queries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        queries.remove(&self.query_id);
+        self.running.queries().remove(&self.number);
     }
 }

@@ -1,26 +1,53 @@
 //! A listening server, from its socket to its last query.
 
+use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use didymium_api::DESCRIPTOR_SET;
+use arrow_flight::flight_service_server::FlightServiceServer;
 use didymium_api::v1::catalog_service_server::CatalogServiceServer;
 use didymium_api::v1::ingest_service_server::IngestServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
-use didymium_engine::Engine;
-use futures::{Stream, stream};
-use tokio::net::{TcpListener, TcpStream};
+use didymium_api::{DESCRIPTOR_SET, FLIGHT_DESCRIPTOR_SET};
+use didymium_engine::{Engine, Error, ErrorKind};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
 use tonic::transport::Server as Transport;
+use tonic_health::server::HealthReporter;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::catalog::Catalog;
+use crate::connections::connections;
+use crate::desk::Desk;
+use crate::door::{Door, guard};
+use crate::flight::Flight;
+use crate::http_api;
 use crate::ingest::Ingest;
+use crate::loads::Loads;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::query::Queries;
+use crate::seal::Seal;
+use crate::slots::Slots;
+use crate::status::failed;
+use crate::tls::{Tls, TlsError, TlsFiles};
+use crate::tokens::Tokens;
 
 /// The largest request: a statement of the longest length, and what surrounds it.
 const REQUEST_BYTES: usize = 1024 * 1024;
+
+/// The largest message of a Flight client: ADBC sends batches of up to this by default.
+const FLIGHT_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Calls of one connection at once.
+const CONCURRENT_STREAMS: u32 = 200;
+
+/// Headers of one call.
+const HEADER_BYTES: u32 = 32 * 1024;
 
 /// How often an idle connection is asked whether its client is there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -28,17 +55,55 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long running queries may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long the server waits when it can take no connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long those that were stopped then have to hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody who reaches the server: for servers that listen to their own machine only.
+    Open,
+    /// Those who show a token of the store's.
+    Tokens,
+}
+
+/// What a server allows.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who may come in.
+    pub access: Access,
+    /// Queries that run at once.
+    pub running: usize,
+    /// Queries that wait for others to end.
+    pub waiting: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// Bytes that the process may hold: near them queries are refused, and at last stopped.
+    pub memory_ceiling: Option<u64>,
+    /// The files of its identity; none speaks in the clear.
+    pub tls: Option<TlsFiles>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            access: Access::Open,
+            running: 8,
+            waiting: 32,
+            connections: 1000,
+            memory_ceiling: None,
+            tls: None,
+        }
+    }
+}
 
 /// A server whose socket is open.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Tls>,
     engine: Arc<Engine>,
+    settings: Settings,
 }
 
 /// Why a server can't start or go on.
@@ -58,6 +123,15 @@ pub enum ServerError {
     /// The interface can't be described to clients.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The server can't describe itself to clients of Flight SQL.
+    #[error("Flight SQL: {0}")]
+    Flight(#[from] arrow::error::ArrowError),
+    /// TLS can't be had.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The store's keys can't be had.
+    #[error("the store's keys: {0}")]
+    Keys(#[from] crate::tokens::TokenError),
 }
 
 impl Server {
@@ -65,14 +139,24 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Listen`], for example while another process has the port.
-    pub async fn bind(address: &str, engine: Arc<Engine>) -> Result<Self, ServerError> {
+    pub async fn bind(
+        address: &str,
+        engine: Arc<Engine>,
+        settings: Settings,
+    ) -> Result<Self, ServerError> {
+        let tls = settings.tls.clone().map(Tls::of).transpose()?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ServerError::Listen {
                 address: address.to_owned(),
                 source,
             })?;
-        Ok(Self { listener, engine })
+        Ok(Self {
+            listener,
+            tls,
+            engine,
+            settings,
+        })
     }
 
     /// Where the server listens.
@@ -96,28 +180,25 @@ impl Server {
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let stop = CancellationToken::new();
-        let catalog = CatalogServiceServer::new(Catalog {
-            engine: Arc::clone(&self.engine),
-        });
-        // A message of a load is as long as gRPC lets it be by default.
-        let ingest = IngestServiceServer::new(Ingest::new(Arc::clone(&self.engine)));
-        let queries = Queries {
-            engine: self.engine,
+        let store = Arc::clone(self.engine.store());
+        let desk = Arc::new(Desk {
+            door: match self.settings.access {
+                Access::Open => Door::Open,
+                Access::Tokens => Door::Guarded(Tokens::of(Arc::clone(&store))),
+            },
             running: Arc::default(),
-            stop: stop.clone(),
-        };
-        let queries = QueryServiceServer::new(queries).max_decoding_message_size(REQUEST_BYTES);
-        let (health_reporter, health) = tonic_health::server::health_reporter();
-        health_reporter
-            .set_serving::<QueryServiceServer<Queries>>()
-            .await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let stopping = CancellationToken::new();
+            slots: Slots::new(self.settings.running, self.settings.waiting),
+            loads: Loads::new(self.engine.limits().load_bytes),
+            seal: Seal::open(&store).await?,
+            metrics: Metrics::new(),
+            memory: Memory::up_to(self.settings.memory_ceiling),
+            stopping: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            engine: self.engine,
+        });
+        let (stopping, stop) = (desk.stopping.clone(), desk.stop.clone());
+        let watched = Arc::clone(&desk);
+        let (health_reporter, routes) = routes(&desk).await?;
         let told = stopping.clone();
         let shutdown = async move {
             shutdown.await;
@@ -131,14 +212,17 @@ impl Server {
             told.cancel();
         };
         let served = Transport::builder()
+            // Probes and curl speak it.
+            .accept_http1(true)
             .http2_keepalive_interval(Some(KEEPALIVE))
-            .add_service(queries)
-            .add_service(catalog)
-            .add_service(ingest)
-            .add_service(health)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(connections(self.listener), shutdown);
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .max_concurrent_streams(CONCURRENT_STREAMS)
+            .http2_max_header_list_size(HEADER_BYTES)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(
+                connections(self.listener, self.tls, self.settings.connections),
+                shutdown,
+            );
         // The transport waits for every connection, a silent one too; the drain does not.
         let drained = async {
             stopping.cancelled().await;
@@ -149,29 +233,63 @@ impl Server {
         tokio::select! {
             served = served => served?,
             () = drained => {}
+            () = watched.memory.watch(&watched.running) => {}
         }
         Ok(())
     }
 }
 
-/// Connections as they come. Where none can be taken, for want of file descriptors for example, the
-/// server waits instead of asking again at once.
-fn connections(
-    listener: TcpListener,
-) -> impl Stream<Item = Result<TcpStream, std::io::Error>> + Send + 'static {
-    stream::unfold(listener, |listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // Answers are small and wait for nothing.
-                    let _ = connection.set_nodelay(true);
-                    return Some((Ok(connection), listener));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no connection can be taken");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    })
+/// Every service behind the one door.
+async fn routes(desk: &Arc<Desk>) -> Result<(HealthReporter, Routes), ServerError> {
+    let queries = QueryServiceServer::new(Queries {
+        desk: Arc::clone(desk),
+    });
+    let catalog = CatalogServiceServer::new(Catalog {
+        engine: Arc::clone(&desk.engine),
+    });
+    let ingest = IngestServiceServer::new(Ingest {
+        desk: Arc::clone(desk),
+    });
+    // A message of a load is as long as its client makes it, up to this.
+    let flight = FlightServiceServer::new(Flight::of(Arc::clone(desk))?)
+        .max_decoding_message_size(FLIGHT_MESSAGE_BYTES);
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_serving::<QueryServiceServer<Queries>>()
+        .await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(FLIGHT_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut services = Routes::builder();
+    services
+        .add_service(queries.max_decoding_message_size(REQUEST_BYTES))
+        .add_service(catalog)
+        .add_service(ingest)
+        .add_service(flight)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let router = services
+        .routes()
+        .into_axum_router()
+        .merge(http_api::router(Arc::clone(desk)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(desk),
+            guard,
+        ));
+    Ok((health_reporter, Routes::from(router)))
+}
+
+/// A panic in a service ends its call and nothing else.
+fn panicked(panic: Box<dyn Any + Send>) -> http::Response<Body> {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let error = Error::new(ErrorKind::Internal, text.unwrap_or_default());
+    failed(&error).into_http()
 }

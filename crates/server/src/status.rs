@@ -1,6 +1,7 @@
 //! The one place where an engine error meets the wire.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use didymium_engine::{Error, ErrorKind};
 use tonic::{Code, Status};
@@ -27,6 +28,25 @@ pub(crate) fn status(error: &Error, query_id: &str) -> Status {
         return Status::with_error_details(code, message, details);
     }
     Status::with_error_details(code, shortened(error.to_string()), details)
+}
+
+/// What a query is told that finds the queue full.
+pub(crate) fn overloaded(query_id: &str, again: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(
+        "OVERLOADED",
+        DOMAIN,
+        HashMap::from([("query_id".to_owned(), query_id.to_owned())]),
+    );
+    details
+        .set_request_info(query_id, "")
+        .set_retry_info(Some(again));
+    let message = format!("too many queries run and wait: try again in {again:?}");
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A failure that no query's id stands for.
+pub(crate) fn failed(error: &Error) -> Status {
+    status(error, &Uuid::new_v4().to_string())
 }
 
 /// A request that is refused before it reaches the engine.

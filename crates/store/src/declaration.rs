@@ -216,6 +216,17 @@ impl Declaration {
         }
     }
 
+    /// The columns that name a row of the table's bare name: of a series table, which gives one row for
+    /// each series and period, those of the series and the period.
+    pub fn row_key(&self) -> Vec<String> {
+        let key = self.key.iter().map(String::as_str);
+        let more: &[&str] = match self.kind {
+            TableKind::Series => &["measure", "period_start", "period_end"],
+            TableKind::Plain => &[],
+        };
+        key.chain(more.iter().copied()).map(str::to_owned).collect()
+    }
+
     /// The columns whose values make a series' name, in order.
     pub(crate) fn series_columns(&self) -> impl Iterator<Item = &str> {
         self.key

@@ -23,6 +23,7 @@ mod layout;
 mod load;
 mod local;
 mod location;
+mod own_files;
 mod parts;
 mod purge;
 mod retention;
@@ -49,6 +50,7 @@ pub use load::{
     Progress, Stage,
 };
 pub use location::Location;
+pub use own_files::OwnFolder;
 pub use purge::{Purge, Purged};
 pub use retention::Forgotten;
 pub use scan::SnapshotTable;

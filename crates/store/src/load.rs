@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{FileWriter, NewFile, hex, sha256};
-use crate::{Declaration, Error, Result, Store, Table};
+use crate::{Declaration, Error, Result, Store, Table, TableKind};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
@@ -116,6 +116,8 @@ pub struct LoadOptions {
     pub load_id: Option<String>,
     /// Why rows that the table holds with other values are corrected; `None` refuses them.
     pub supersede: Option<String>,
+    /// Puts the rows in the place of all that a plain table holds, in the same commit.
+    pub replace: bool,
     /// Checks everything and writes nothing.
     pub dry_run: bool,
 }
@@ -155,6 +157,12 @@ impl Table {
                 self.name()
             ))
         })?;
+        if request.options.replace && declaration.kind == TableKind::Series {
+            return Err(Error::Precondition(format!(
+                "table {} keeps every vintage and is never replaced: load what is new, or correct figures with a reason (supersede)",
+                self.name()
+            )));
+        }
         let load = Load::of(self.name(), &request).await?;
         if let Some(landed) = self.landed(&delta, &load).await? {
             return Ok(landed);
@@ -228,7 +236,10 @@ impl Table {
                 return Err(self.lost(snapshot.version(), attempt + 1));
             }
             load.progress.enter(Stage::Comparing);
-            let verdict = self.compare(declaration, prepared, &snapshot).await?;
+            let verdict = match load.replaces {
+                true => Verdict::of_new(prepared),
+                false => self.compare(declaration, prepared, &snapshot).await?,
+            };
             if !verdict.contradicted.is_empty() && load.commit.reason.is_none() {
                 return Err(Error::Faulty(verdict.faults(declaration, prepared)));
             }
@@ -240,7 +251,8 @@ impl Table {
                 superseded: verdict.contradicted.values().map(Vec::len).sum::<usize>() as u64,
                 repeated: false,
             };
-            if verdict.new.is_empty() || load.dry_run {
+            let changes = !verdict.new.is_empty() || load.replaces;
+            if !changes || load.dry_run {
                 return Ok(loaded);
             }
             load.progress.enter(Stage::Writing { rows: loaded.rows });
@@ -251,6 +263,11 @@ impl Table {
                 .superseded(declaration, &snapshot, &verdict, load, written)
                 .await?;
             actions.extend(replaced);
+            if load.replaces {
+                let old = snapshot.files.iter();
+                let old = old.map(|file| Action::Remove(file.remove(load.commit.now_ms, true)));
+                actions.extend(old);
+            }
             load.progress.enter(Stage::Committing);
             let read: &dyn TableReference = &delta;
             if let Outcome::Committed(version) =
@@ -340,9 +357,9 @@ async fn prepared(
     prepared.await.map(Arc::new)
 }
 
-fn append() -> DeltaOperation {
+fn write(mode: SaveMode) -> DeltaOperation {
     DeltaOperation::Write {
-        mode: SaveMode::Append,
+        mode,
         partition_by: None,
         predicate: None,
     }
@@ -351,6 +368,7 @@ fn append() -> DeltaOperation {
 /// What all attempts of a load share.
 struct Load {
     commit: Commit,
+    replaces: bool,
     dry_run: bool,
     progress: Progress,
 }
@@ -362,17 +380,28 @@ impl Load {
         let inputs = request.inputs.clone();
         let inputs_sha256 = blocking(move || Ok(inputs_sha256(&inputs))).await?;
         let digest = digest(&inputs_sha256, &request.options);
+        let replaces = request.options.replace;
+        let mode = match replaces {
+            true => SaveMode::Overwrite,
+            false => SaveMode::Append,
+        };
         let load_id = request.options.load_id.clone();
+        // What is replaced may have changed since the same rows replaced it last.
+        let unnamed = || match replaces {
+            true => uuid::Uuid::new_v4().to_string(),
+            false => digest.clone(),
+        };
         Ok(Self {
             commit: Commit {
                 message: request.message.clone(),
                 input_sha256: Some(inputs_sha256),
                 inputs: request.inputs.iter().map(|it| it.name.clone()).collect(),
-                load_id: Some(load_id.unwrap_or_else(|| digest.clone())),
-                load_digest: Some(digest),
+                load_id: Some(load_id.unwrap_or_else(unnamed)),
+                load_digest: Some(digest.clone()),
                 reason: request.options.supersede.clone(),
-                ..Commit::new(table, &request.author, request.now_ms, append())
+                ..Commit::new(table, &request.author, request.now_ms, write(mode))
             },
+            replaces,
             dry_run: request.options.dry_run,
             progress: request.progress.clone(),
         })
@@ -471,6 +500,7 @@ fn digest(inputs_sha256: &str, options: &LoadOptions) -> String {
         options.source_id.clone(),
         options.published_on.map(|day| day.to_string()),
         options.supersede.clone(),
+        options.replace.then(|| "replace".to_owned()),
     ];
     for (place, text) in meaning.iter().enumerate() {
         if let Some(text) = text {

@@ -161,13 +161,23 @@ impl Store {
     /// [`Error::UnknownTable`], with the names that come nearest.
     pub async fn table(&self, name: &str) -> Result<Arc<Table>> {
         if !self.has_table(name).await? {
-            let known = [self.table_names().await?, self.view_names().await?].concat();
-            return Err(Error::UnknownTable {
-                name: name.to_owned(),
-                similar: nearest(name, &known),
-            });
+            return Err(self.unknown_table(name, |_| true).await);
         }
         self.handle(name)
+    }
+
+    /// What is said of a table that is not there, or that a caller may not see: the names that come
+    /// nearest among those that may be seen.
+    pub async fn unknown_table(&self, name: &str, is_seen: impl Fn(&str) -> bool) -> Error {
+        let known = match (self.table_names().await, self.view_names().await) {
+            (Ok(tables), Ok(views)) => [tables, views].concat(),
+            (Err(error), _) | (_, Err(error)) => return error,
+        };
+        let seen: Vec<String> = known.into_iter().filter(|name| is_seen(name)).collect();
+        Error::UnknownTable {
+            name: name.to_owned(),
+            similar: nearest(name, &seen),
+        }
     }
 
     /// Makes a table.

@@ -149,7 +149,6 @@ impl Table {
     /// # Errors
     /// [`Error::Precondition`] where the table did not exist yet.
     pub async fn snapshot_committed_by(&self, time_ms: i64) -> Result<Arc<Snapshot>> {
-        let from_delta = |error| Error::from_delta(&self.name, error);
         let newest = self.snapshot().await?;
         // What later versions took away for good.
         let mut purged = HashSet::new();
@@ -171,24 +170,59 @@ impl Table {
             if version == newest.version() {
                 return Ok(newest);
             }
-            let delta = EagerSnapshot::try_new(self.log.as_ref(), Some(version)).await;
-            let snapshot = Snapshot::read(&self.name, &delta.map_err(from_delta)?)?;
-            if snapshot
-                .files
-                .iter()
-                .any(|file| purged.contains(&file.path))
-            {
-                return Err(Error::Precondition(format!(
-                    "table {}: version {version} can't be read any more: a purge or the end of its history took files of it away; every version from {} on can",
-                    self.name,
-                    self.oldest_whole(newest.version()).await?
-                )));
-            }
-            return Ok(Arc::new(snapshot));
+            return self.older(version, &newest, &purged).await;
         }
         Err(Error::Precondition(format!(
             "table {} did not exist yet at that time",
             self.name
+        )))
+    }
+
+    /// A version by its number.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] where the table has no such version, or not its files any more.
+    pub async fn snapshot_at(&self, version: u64) -> Result<Arc<Snapshot>> {
+        let newest = self.snapshot().await?;
+        if version == newest.version() {
+            return Ok(newest);
+        }
+        if version > newest.version() {
+            return Err(Error::Precondition(format!(
+                "table {}: there is no version {version}; the newest is {}",
+                self.name,
+                newest.version()
+            )));
+        }
+        let mut purged = HashSet::new();
+        for later in version + 1..=newest.version() {
+            let entry = self.entry(later).await?;
+            purged.extend(commit::purged(entry.as_deref().unwrap_or_default()));
+        }
+        self.older(version, &newest, &purged).await
+    }
+
+    /// A version before the newest one, if none of its files was taken away since.
+    async fn older(
+        &self,
+        version: u64,
+        newest: &Snapshot,
+        purged: &HashSet<String>,
+    ) -> Result<Arc<Snapshot>> {
+        let delta = EagerSnapshot::try_new(self.log.as_ref(), Some(version)).await;
+        let delta = delta.map_err(|error| Error::from_delta(&self.name, error))?;
+        let snapshot = Snapshot::read(&self.name, &delta)?;
+        if !snapshot
+            .files
+            .iter()
+            .any(|file| purged.contains(&file.path))
+        {
+            return Ok(Arc::new(snapshot));
+        }
+        Err(Error::Precondition(format!(
+            "table {}: version {version} can't be read any more: a purge or the end of its history took files of it away; every version from {} on can",
+            self.name,
+            self.oldest_whole(newest.version()).await?
         )))
     }
 

@@ -1,17 +1,10 @@
 //! Views: queries with a name, kept beside the tables.
 
-use futures::TryStreamExt;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use serde::{Deserialize, Serialize};
 
 use crate::declaration::is_identifier;
-use crate::location::read_if_there;
 use crate::store::nearest;
-use crate::{Error, Result, Store};
-
-/// The folder of the views, one file each.
-const FOLDER: &str = "_didymium/views";
+use crate::{Error, OwnFolder, Result, Store};
 
 /// A query with a name. What it reads is bound when it is asked, not when it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +32,7 @@ impl Store {
         if !is_identifier(name) {
             return Ok(None);
         }
-        let read = read_if_there(self.objects().as_ref(), &place(name)).await;
-        let Some(json) = read.map_err(|error| unreachable(name, &error))? else {
+        let Some(json) = self.own_file(OwnFolder::Views, name).await? else {
             return Ok(None);
         };
         let view = serde_json::from_slice(&json).map_err(|error| {
@@ -54,16 +46,8 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] where the storage fails.
     pub async fn view_names(&self) -> Result<Vec<String>> {
-        let folder = Path::from(FOLDER);
-        let objects = self.objects();
-        let files = objects.list(Some(&folder)).try_collect::<Vec<_>>().await;
-        let files = files.map_err(|error| unreachable("*", &error))?;
-        let names = files.iter().filter_map(|file| {
-            let name = file.location.filename()?.strip_suffix(".json")?;
-            is_identifier(name).then(|| name.to_owned())
-        });
-        let mut names: Vec<String> = names.collect();
-        names.sort();
+        let mut names = self.own_names(OwnFolder::Views).await?;
+        names.retain(|name| is_identifier(name));
         Ok(names)
     }
 
@@ -84,20 +68,14 @@ impl Store {
         }
         let json = serde_json::to_vec_pretty(view)
             .map_err(|error| Error::Internal(format!("view {name}: {error}")))?;
-        let mode = match replace {
-            true => PutMode::Overwrite,
-            false => PutMode::Create,
-        };
-        let objects = self.objects();
-        match objects
-            .put_opts(&place(name), json.into(), mode.into())
-            .await
+        match self
+            .put_own_file(OwnFolder::Views, name, json, replace)
+            .await?
         {
-            Ok(_) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => Err(Error::AlreadyExists(format!(
+            true => Ok(()),
+            false => Err(Error::AlreadyExists(format!(
                 "there is a view {name} already: replace or drop it"
             ))),
-            Err(error) => Err(unreachable(name, &error)),
         }
     }
 
@@ -113,15 +91,6 @@ impl Store {
                 similar: nearest(name, &known),
             });
         }
-        let deleted = self.objects().delete(&place(name)).await;
-        deleted.map_err(|error| unreachable(name, &error))
+        self.delete_own_file(OwnFolder::Views, name).await
     }
-}
-
-fn place(name: &str) -> Path {
-    Path::from(format!("{FOLDER}/{name}.json"))
-}
-
-fn unreachable(view: &str, error: &object_store::Error) -> Error {
-    Error::Unavailable(format!("view {view}: {error}"))
 }

@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from didymium.v1 import query_pb2 as didymium_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64idymium/v1/ingest.proto\x12\x0b\x64idymium.v1\x1a\x17\x64idymium/v1/query.proto\"\x81\x01\n\rIngestRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.didymium.v1.IngestHeaderH\x00\x12\'\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x17.didymium.v1.FileHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x42\t\n\x07payload\"\xd0\x01\n\x0cIngestHeader\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07load_id\x18\x02 \x01(\t\x12\x11\n\tsource_id\x18\x03 \x01(\t\x12\'\n\x0cpublished_on\x18\x04 \x01(\x0b\x32\x11.didymium.v1.Date\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\tsupersede\x18\x06 \x01(\t\x12\x0f\n\x07mapping\x18\x07 \x01(\t\x12\x0e\n\x06\x63reate\x18\x08 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x12\x0e\n\x06\x61uthor\x18\n \x01(\t\"Q\n\nFileHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x13.didymium.v1.Format\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\"\xc7\x01\n\x0eIngestResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0f\n\x07load_id\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\tunchanged\x18\x04 \x01(\x04\x12\x12\n\nsuperseded\x18\x05 \x01(\x04\x12\x10\n\x08repeated\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65\x63laration\x18\x07 \x01(\t\x12\"\n\x06\x66\x61ults\x18\x08 \x03(\x0b\x32\x12.didymium.v1.Fault\x12\x13\n\x0b\x66\x61ult_count\x18\t \x01(\x04\"O\n\x05\x46\x61ult\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\x04\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t*i\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0e\n\nFORMAT_CSV\x10\x01\x12\x11\n\rFORMAT_NDJSON\x10\x02\x12\x12\n\x0e\x46ORMAT_PARQUET\x10\x03\x12\x10\n\x0c\x46ORMAT_ARROW\x10\x04\x32T\n\rIngestService\x12\x43\n\x06Ingest\x12\x1a.didymium.v1.IngestRequest\x1a\x1b.didymium.v1.IngestResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64idymium/v1/ingest.proto\x12\x0b\x64idymium.v1\x1a\x17\x64idymium/v1/query.proto\"\x81\x01\n\rIngestRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.didymium.v1.IngestHeaderH\x00\x12\'\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x17.didymium.v1.FileHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x42\t\n\x07payload\"\xe1\x01\n\x0cIngestHeader\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07load_id\x18\x02 \x01(\t\x12\x11\n\tsource_id\x18\x03 \x01(\t\x12\'\n\x0cpublished_on\x18\x04 \x01(\x0b\x32\x11.didymium.v1.Date\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x11\n\tsupersede\x18\x06 \x01(\t\x12\x0f\n\x07mapping\x18\x07 \x01(\t\x12\x0e\n\x06\x63reate\x18\x08 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x12\x0f\n\x07replace\x18\x0b \x01(\x08\x12\x0e\n\x06\x61uthor\x18\n \x01(\t\"Q\n\nFileHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x13.didymium.v1.Format\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\"\xc7\x01\n\x0eIngestResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0f\n\x07load_id\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\tunchanged\x18\x04 \x01(\x04\x12\x12\n\nsuperseded\x18\x05 \x01(\x04\x12\x10\n\x08repeated\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65\x63laration\x18\x07 \x01(\t\x12\"\n\x06\x66\x61ults\x18\x08 \x03(\x0b\x32\x12.didymium.v1.Fault\x12\x13\n\x0b\x66\x61ult_count\x18\t \x01(\x04\"O\n\x05\x46\x61ult\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\x04\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t*i\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0e\n\nFORMAT_CSV\x10\x01\x12\x11\n\rFORMAT_NDJSON\x10\x02\x12\x12\n\x0e\x46ORMAT_PARQUET\x10\x03\x12\x10\n\x0c\x46ORMAT_ARROW\x10\x04\x32T\n\rIngestService\x12\x43\n\x06Ingest\x12\x1a.didymium.v1.IngestRequest\x1a\x1b.didymium.v1.IngestResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'didymium.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FORMAT']._serialized_start=775
-  _globals['_FORMAT']._serialized_end=880
+  _globals['_FORMAT']._serialized_start=792
+  _globals['_FORMAT']._serialized_end=897
   _globals['_INGESTREQUEST']._serialized_start=67
   _globals['_INGESTREQUEST']._serialized_end=196
   _globals['_INGESTHEADER']._serialized_start=199
-  _globals['_INGESTHEADER']._serialized_end=407
-  _globals['_FILEHEADER']._serialized_start=409
-  _globals['_FILEHEADER']._serialized_end=490
-  _globals['_INGESTRESPONSE']._serialized_start=493
-  _globals['_INGESTRESPONSE']._serialized_end=692
-  _globals['_FAULT']._serialized_start=694
-  _globals['_FAULT']._serialized_end=773
-  _globals['_INGESTSERVICE']._serialized_start=882
-  _globals['_INGESTSERVICE']._serialized_end=966
+  _globals['_INGESTHEADER']._serialized_end=424
+  _globals['_FILEHEADER']._serialized_start=426
+  _globals['_FILEHEADER']._serialized_end=507
+  _globals['_INGESTRESPONSE']._serialized_start=510
+  _globals['_INGESTRESPONSE']._serialized_end=709
+  _globals['_FAULT']._serialized_start=711
+  _globals['_FAULT']._serialized_end=790
+  _globals['_INGESTSERVICE']._serialized_start=899
+  _globals['_INGESTSERVICE']._serialized_end=983
 # @@protoc_insertion_point(module_scope)

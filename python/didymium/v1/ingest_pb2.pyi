@@ -101,6 +101,7 @@ class IngestHeader(_message.Message):
     MAPPING_FIELD_NUMBER: _builtins.int
     CREATE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     table: _builtins.str
     """The table."""
@@ -128,6 +129,11 @@ class IngestHeader(_message.Message):
     """Checks everything and writes nothing. Faults are then no error: the response
     lists them.
     """
+    replace: _builtins.bool
+    """Puts the rows in the place of all that a plain table holds, in the same
+    commit; earlier versions keep what they had. FAILED_PRECONDITION for a series
+    table, which keeps every vintage.
+    """
     author: _builtins.str
     """Who loads, for the table's history."""
     @_builtins.property
@@ -148,11 +154,12 @@ class IngestHeader(_message.Message):
         mapping: _builtins.str = ...,
         create: _builtins.bool = ...,
         dry_run: _builtins.bool = ...,
+        replace: _builtins.bool = ...,
         author: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["published_on", b"published_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create", b"create", "dry_run", b"dry_run", "load_id", b"load_id", "mapping", b"mapping", "message", b"message", "published_on", b"published_on", "source_id", b"source_id", "supersede", b"supersede", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create", b"create", "dry_run", b"dry_run", "load_id", b"load_id", "mapping", b"mapping", "message", b"message", "published_on", b"published_on", "replace", b"replace", "source_id", b"source_id", "supersede", b"supersede", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Phase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PHASE_UNSPECIFIED: _Phase.ValueType  # 0
+    """Not told."""
+    PHASE_QUEUED: _Phase.ValueType  # 1
+    """It waits for others to end."""
+    PHASE_RUNNING: _Phase.ValueType  # 2
+    """It is planned or runs."""
+
+class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
+    """What a query is doing."""
+
+PHASE_UNSPECIFIED: Phase.ValueType  # 0
+"""Not told."""
+PHASE_QUEUED: Phase.ValueType  # 1
+"""It waits for others to end."""
+PHASE_RUNNING: Phase.ValueType  # 2
+"""It is planned or runs."""
+Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
 class QueryRequest(_message.Message):
@@ -55,15 +80,24 @@ class QueryRequest(_message.Message):
     PUBLISHED_AS_OF_FIELD_NUMBER: _builtins.int
     COMMITTED_AS_OF_FIELD_NUMBER: _builtins.int
     QUERY_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PROGRESS_INTERVAL_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     sql: _builtins.str
     """The text of one SELECT statement, at most 256 KiB; the whole request holds at
     most 1 MiB.
     """
     query_id: _builtins.str
     """Names the query, for Cancel and for the server's log: 1 to 64 letters, digits,
-    '-', '_' or '.'. ALREADY_EXISTS while a query of this id is running. Absent: the
-    server chooses one.
+    '-', '_' or '.'. ALREADY_EXISTS while a query of the caller's has this id.
+    Absent: the server chooses one.
     """
+    dry_run: _builtins.bool
+    """Plans the statement and does not run it: the stream holds the Header, the
+    schema and the Summary. Execute gives the columns.
+    """
+    time_zone: _builtins.str
+    """The zone in which times without one are read, such as +08:00. Absent: UTC."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long the whole query may take, result included. Absent, or longer than
@@ -96,6 +130,12 @@ class QueryRequest(_message.Message):
         table that did not exist yet is FAILED_PRECONDITION.
         """
 
+    @_builtins.property
+    def progress_interval(self) -> _duration_pb2.Duration:
+        """How often the stream tells how far the query has come, at least 100 ms.
+        Absent: never.
+        """
+
     def __init__(
         self,
         *,
@@ -106,10 +146,13 @@ class QueryRequest(_message.Message):
         published_as_of: Global___Date | None = ...,
         committed_as_of: _timestamp_pb2.Timestamp | None = ...,
         query_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        progress_interval: _duration_pb2.Duration | None = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "published_as_of", b"published_as_of", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "progress_interval", b"progress_interval", "published_as_of", b"published_as_of", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "named_parameters", b"named_parameters", "positional_parameters", b"positional_parameters", "published_as_of", b"published_as_of", "query_id", b"query_id", "sql", b"sql", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_as_of", b"committed_as_of", "dry_run", b"dry_run", "named_parameters", b"named_parameters", "positional_parameters", b"positional_parameters", "progress_interval", b"progress_interval", "published_as_of", b"published_as_of", "query_id", b"query_id", "sql", b"sql", "time_zone", b"time_zone", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +201,7 @@ class Value(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     DECIMAL_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_MICROS_FIELD_NUMBER: _builtins.int
     null: _struct_pb2.NullValue.ValueType
     """NULL."""
     boolean: _builtins.bool
@@ -170,6 +214,10 @@ class Value(_message.Message):
     """VARCHAR."""
     decimal: _builtins.str
     """DECIMAL, as written: digits, at most 38, with an optional sign and point."""
+    timestamp_micros: _builtins.int
+    """TIMESTAMP: microseconds since 1970-01-01, in no time zone. Of the values of a
+    result, timestamps come as text.
+    """
     @_builtins.property
     def date(self) -> Global___Date:
         """DATE."""
@@ -184,12 +232,13 @@ class Value(_message.Message):
         text: _builtins.str = ...,
         date: Global___Date | None = ...,
         decimal: _builtins.str = ...,
+        timestamp_micros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text", "timestamp_micros", b"timestamp_micros"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boolean", b"boolean", "date", b"date", "decimal", b"decimal", "integer", b"integer", "kind", b"kind", "null", b"null", "number", b"number", "text", b"text", "timestamp_micros", b"timestamp_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "boolean", "integer", "number", "text", "date", "decimal"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "boolean", "integer", "number", "text", "date", "decimal", "timestamp_micros"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -294,6 +343,173 @@ class CancelResponse(_message.Message):
 Global___CancelResponse: _TypeAlias = CancelResponse  # noqa: Y015
 
 @_typing.final
+class ExplainRequest(_message.Message):
+    """What to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    ANALYZE_FIELD_NUMBER: _builtins.int
+    analyze: _builtins.bool
+    """Runs the statement and adds to each step what it did."""
+    @_builtins.property
+    def query(self) -> Global___QueryRequest:
+        """The statement, without EXPLAIN, and its parameters and days."""
+
+    def __init__(
+        self,
+        *,
+        query: Global___QueryRequest | None = ...,
+        analyze: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analyze", b"analyze", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    """How a statement is run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TableVersionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    TABLE_VERSIONS_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """The steps, for people: the outermost first."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
+        """The columns of the result; none where analyze has run it."""
+
+    @_builtins.property
+    def table_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The version of each table that is read; none where analyze has run it."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        columns: _abc.Iterable[Global___Column] | None = ...,
+        table_versions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "plan", b"plan", "table_versions", b"table_versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class ListQueriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueriesRequest: _TypeAlias = ListQueriesRequest  # noqa: Y015
+
+@_typing.final
+class ListQueriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningQuery]: ...
+    def __init__(
+        self,
+        *,
+        queries: _abc.Iterable[Global___RunningQuery] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueriesResponse: _TypeAlias = ListQueriesResponse  # noqa: Y015
+
+@_typing.final
+class RunningQuery(_message.Message):
+    """A query that runs or waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    SQL_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    ARRIVED_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.str
+    """Its id, for Cancel."""
+    caller: _builtins.str
+    """Whose token it came with."""
+    sql: _builtins.str
+    """Its text."""
+    phase: Global___Phase.ValueType
+    """Waiting or running."""
+    rows: _builtins.int
+    """The rows of its result that have been sent."""
+    @_builtins.property
+    def arrived(self) -> _timestamp_pb2.Timestamp:
+        """When it arrived."""
+
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """The time since then."""
+
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.str = ...,
+        caller: _builtins.str = ...,
+        sql: _builtins.str = ...,
+        phase: Global___Phase.ValueType = ...,
+        arrived: _timestamp_pb2.Timestamp | None = ...,
+        elapsed: _duration_pb2.Duration | None = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "elapsed", b"elapsed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "caller", b"caller", "elapsed", b"elapsed", "phase", b"phase", "query_id", b"query_id", "rows", b"rows", "sql", b"sql"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunningQuery: _TypeAlias = RunningQuery  # noqa: Y015
+
+@_typing.final
 class QueryResponse(_message.Message):
     """One part of a query's result, of at most 2 MiB."""
 
@@ -302,6 +518,8 @@ class QueryResponse(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     ARROW_IPC_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
     arrow_ipc: _builtins.bytes
     """Whole encapsulated Arrow IPC messages. Concatenated over the stream they
     are one valid Arrow IPC stream: the schema once, then the rows, then the
@@ -317,22 +535,112 @@ class QueryResponse(_message.Message):
     def summary(self) -> Global___Summary:
         """The last message: what the query did."""
 
+    @_builtins.property
+    def progress(self) -> Global___Progress:
+        """How far the query has come."""
+
+    @_builtins.property
+    def warning(self) -> Global___Warning:
+        """What its author may not have meant. The result stands all the same."""
+
     def __init__(
         self,
         *,
         header: Global___Header | None = ...,
         arrow_ipc: _builtins.bytes = ...,
         summary: Global___Summary | None = ...,
+        progress: Global___Progress | None = ...,
+        warning: Global___Warning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "header", b"header", "payload", b"payload", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "header", b"header", "payload", b"payload", "progress", b"progress", "summary", b"summary", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "header", b"header", "payload", b"payload", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "header", b"header", "payload", b"payload", "progress", b"progress", "summary", b"summary", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["header", "arrow_ipc", "summary"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["header", "arrow_ipc", "summary", "progress", "warning"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___QueryResponse: _TypeAlias = QueryResponse  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
+    """How far a query has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    FRACTION_FIELD_NUMBER: _builtins.int
+    ROWS_READ_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    ELAPSED_FIELD_NUMBER: _builtins.int
+    phase: Global___Phase.ValueType
+    """Waiting or running."""
+    fraction: _builtins.float
+    """The part of the rows to read that has been read, from 0 to 1. Not set where
+    their number is not known.
+    """
+    rows_read: _builtins.int
+    """Rows read of the tables."""
+    bytes_read: _builtins.int
+    """Bytes read of the tables' files."""
+    files: _builtins.int
+    """Files to read, once those are left out that hold nothing of what is asked for."""
+    queue_position: _builtins.int
+    """While it waits, how many queries are before it. Users take turns, so that it is
+    a guess.
+    """
+    @_builtins.property
+    def elapsed(self) -> _duration_pb2.Duration:
+        """Time since the request arrived."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___Phase.ValueType = ...,
+        fraction: _builtins.float | None = ...,
+        rows_read: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        files: _builtins.int = ...,
+        queue_position: _builtins.int = ...,
+        elapsed: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "elapsed", b"elapsed", "fraction", b"fraction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "bytes_read", b"bytes_read", "elapsed", b"elapsed", "files", b"files", "fraction", b"fraction", "phase", b"phase", "queue_position", b"queue_position", "rows_read", b"rows_read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fraction: _TypeAlias = _typing.Literal["fraction"]  # noqa: Y015
+    _WhichOneofArgType__fraction: _TypeAlias = _typing.Literal["_fraction", b"_fraction"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fraction) -> _WhichOneofReturnType__fraction | None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class Warning(_message.Message):
+    """What a query's author may not have meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """What it is, and what to write instead."""
+    code: _builtins.str
+    """A word for programs: BASE_PERIODS_REMOVED."""
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class Header(_message.Message):
@@ -421,8 +729,23 @@ class Summary(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     ELAPSED_FIELD_NUMBER: _builtins.int
     TABLE_VERSIONS_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    PLANNING_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    ROWS_READ_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    FILES_READ_FIELD_NUMBER: _builtins.int
+    FILES_TOTAL_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Rows in the result."""
+    rows_read: _builtins.int
+    """Rows read of the tables."""
+    bytes_read: _builtins.int
+    """Bytes read of the tables' files."""
+    files_read: _builtins.int
+    """Files that were read."""
+    files_total: _builtins.int
+    """Files of those tables' versions."""
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
         """Time from the arrival of the request to the last row."""
@@ -431,16 +754,35 @@ class Summary(_message.Message):
     def table_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """The version of each table that was read: the whole query read this version."""
 
+    @_builtins.property
+    def queued(self) -> _duration_pb2.Duration:
+        """Time for which it waited for others to end."""
+
+    @_builtins.property
+    def planning(self) -> _duration_pb2.Duration:
+        """Time from then to its plan."""
+
+    @_builtins.property
+    def execution(self) -> _duration_pb2.Duration:
+        """Time from its plan to its last row, sending included."""
+
     def __init__(
         self,
         *,
         rows: _builtins.int = ...,
         elapsed: _duration_pb2.Duration | None = ...,
         table_versions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        queued: _duration_pb2.Duration | None = ...,
+        planning: _duration_pb2.Duration | None = ...,
+        execution: _duration_pb2.Duration | None = ...,
+        rows_read: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        files_read: _builtins.int = ...,
+        files_total: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "execution", b"execution", "planning", b"planning", "queued", b"queued"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed", b"elapsed", "rows", b"rows", "table_versions", b"table_versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_read", b"bytes_read", "elapsed", b"elapsed", "execution", b"execution", "files_read", b"files_read", "files_total", b"files_total", "planning", b"planning", "queued", b"queued", "rows", b"rows", "rows_read", b"rows_read", "table_versions", b"table_versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,10 +45,20 @@ class QueryServiceStub(object):
                 request_serializer=didymium_dot_v1_dot_query__pb2.QueryRequest.SerializeToString,
                 response_deserializer=didymium_dot_v1_dot_query__pb2.ExecuteResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/didymium.v1.QueryService/Explain',
+                request_serializer=didymium_dot_v1_dot_query__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_query__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.Cancel = channel.unary_unary(
                 '/didymium.v1.QueryService/Cancel',
                 request_serializer=didymium_dot_v1_dot_query__pb2.CancelRequest.SerializeToString,
                 response_deserializer=didymium_dot_v1_dot_query__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.ListQueries = channel.unary_unary(
+                '/didymium.v1.QueryService/ListQueries',
+                request_serializer=didymium_dot_v1_dot_query__pb2.ListQueriesRequest.SerializeToString,
+                response_deserializer=didymium_dot_v1_dot_query__pb2.ListQueriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -59,13 +69,19 @@ class QueryServiceServicer(object):
     def Query(self, request, context):
         """Runs one SELECT statement and streams its result.
 
-        The stream holds, in this order: one Header, any number of arrow_ipc
-        messages, one Summary. A stream that ends without a Summary was cut off and
-        carries a status other than OK. Cancelling the call cancels the query.
+        The stream holds, in this order: one Header, any number of Warnings and
+        arrow_ipc messages, one Summary; where progress_interval asks for them, there
+        are Progress messages anywhere before the Summary. A stream that ends without
+        a Summary was cut off and carries a status other than OK. Cancelling the call
+        cancels the query.
+
+        CREATE VIEW and DROP VIEW run as well, for those who may write; their result
+        has no columns.
 
         Errors: INVALID_ARGUMENT for a statement that cannot be planned or breaks a
         limit on its text, NOT_FOUND for an unknown table, PERMISSION_DENIED for a
-        statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
+        statement that is not a query, RESOURCE_EXHAUSTED for memory or disk, and with
+        a RetryInfo where too many queries run and wait,
         DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
         DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
         """
@@ -82,9 +98,26 @@ class QueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Shows how a statement would be run, and with analyze what its run did.
+        Errors as Query.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Cancel(self, request, context):
-        """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
-        query of this id is running.
+        """Stops a query that runs or waits; its own call ends with CANCELLED. NOT_FOUND
+        where no query of this id is on its way, and where it is another caller's and
+        the caller is no admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueries(self, request, context):
+        """The caller's queries that run or wait, in the order in which they came; an
+        admin's list has everybody's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,10 +136,20 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     request_deserializer=didymium_dot_v1_dot_query__pb2.QueryRequest.FromString,
                     response_serializer=didymium_dot_v1_dot_query__pb2.ExecuteResponse.SerializeToString,
             ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=didymium_dot_v1_dot_query__pb2.ExplainRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_query__pb2.ExplainResponse.SerializeToString,
+            ),
             'Cancel': grpc.unary_unary_rpc_method_handler(
                     servicer.Cancel,
                     request_deserializer=didymium_dot_v1_dot_query__pb2.CancelRequest.FromString,
                     response_serializer=didymium_dot_v1_dot_query__pb2.CancelResponse.SerializeToString,
+            ),
+            'ListQueries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueries,
+                    request_deserializer=didymium_dot_v1_dot_query__pb2.ListQueriesRequest.FromString,
+                    response_serializer=didymium_dot_v1_dot_query__pb2.ListQueriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +218,33 @@ class QueryService(object):
             _registered_method=True)
 
     @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.QueryService/Explain',
+            didymium_dot_v1_dot_query__pb2.ExplainRequest.SerializeToString,
+            didymium_dot_v1_dot_query__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Cancel(request,
             target,
             options=(),
@@ -191,6 +261,33 @@ class QueryService(object):
             '/didymium.v1.QueryService/Cancel',
             didymium_dot_v1_dot_query__pb2.CancelRequest.SerializeToString,
             didymium_dot_v1_dot_query__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/didymium.v1.QueryService/ListQueries',
+            didymium_dot_v1_dot_query__pb2.ListQueriesRequest.SerializeToString,
+            didymium_dot_v1_dot_query__pb2.ListQueriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,13 +36,19 @@ class QueryServiceStub:
     Query: _grpc.UnaryStreamMultiCallable[_query_pb2.QueryRequest, _query_pb2.QueryResponse]
     """Runs one SELECT statement and streams its result.
 
-    The stream holds, in this order: one Header, any number of arrow_ipc
-    messages, one Summary. A stream that ends without a Summary was cut off and
-    carries a status other than OK. Cancelling the call cancels the query.
+    The stream holds, in this order: one Header, any number of Warnings and
+    arrow_ipc messages, one Summary; where progress_interval asks for them, there
+    are Progress messages anywhere before the Summary. A stream that ends without
+    a Summary was cut off and carries a status other than OK. Cancelling the call
+    cancels the query.
+
+    CREATE VIEW and DROP VIEW run as well, for those who may write; their result
+    has no columns.
 
     Errors: INVALID_ARGUMENT for a statement that cannot be planned or breaks a
     limit on its text, NOT_FOUND for an unknown table, PERMISSION_DENIED for a
-    statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
+    statement that is not a query, RESOURCE_EXHAUSTED for memory or disk, and with
+    a RetryInfo where too many queries run and wait,
     DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
     DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
     """
@@ -51,9 +57,18 @@ class QueryServiceStub:
     for shells and languages without Arrow. For small results: more than 1,000
     rows, or more than 2 MiB, are OUT_OF_RANGE.
     """
+    Explain: _grpc.UnaryUnaryMultiCallable[_query_pb2.ExplainRequest, _query_pb2.ExplainResponse]
+    """Shows how a statement would be run, and with analyze what its run did.
+    Errors as Query.
+    """
     Cancel: _grpc.UnaryUnaryMultiCallable[_query_pb2.CancelRequest, _query_pb2.CancelResponse]
-    """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
-    query of this id is running.
+    """Stops a query that runs or waits; its own call ends with CANCELLED. NOT_FOUND
+    where no query of this id is on its way, and where it is another caller's and
+    the caller is no admin.
+    """
+    ListQueries: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListQueriesRequest, _query_pb2.ListQueriesResponse]
+    """The caller's queries that run or wait, in the order in which they came; an
+    admin's list has everybody's.
     """
 
 @_typing.type_check_only
@@ -64,13 +79,19 @@ class QueryServiceAsyncStub(QueryServiceStub):
     Query: _aio.UnaryStreamMultiCallable[_query_pb2.QueryRequest, _query_pb2.QueryResponse]  # type: ignore[assignment]
     """Runs one SELECT statement and streams its result.
 
-    The stream holds, in this order: one Header, any number of arrow_ipc
-    messages, one Summary. A stream that ends without a Summary was cut off and
-    carries a status other than OK. Cancelling the call cancels the query.
+    The stream holds, in this order: one Header, any number of Warnings and
+    arrow_ipc messages, one Summary; where progress_interval asks for them, there
+    are Progress messages anywhere before the Summary. A stream that ends without
+    a Summary was cut off and carries a status other than OK. Cancelling the call
+    cancels the query.
+
+    CREATE VIEW and DROP VIEW run as well, for those who may write; their result
+    has no columns.
 
     Errors: INVALID_ARGUMENT for a statement that cannot be planned or breaks a
     limit on its text, NOT_FOUND for an unknown table, PERMISSION_DENIED for a
-    statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
+    statement that is not a query, RESOURCE_EXHAUSTED for memory or disk, and with
+    a RetryInfo where too many queries run and wait,
     DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
     DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
     """
@@ -79,9 +100,18 @@ class QueryServiceAsyncStub(QueryServiceStub):
     for shells and languages without Arrow. For small results: more than 1,000
     rows, or more than 2 MiB, are OUT_OF_RANGE.
     """
+    Explain: _aio.UnaryUnaryMultiCallable[_query_pb2.ExplainRequest, _query_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Shows how a statement would be run, and with analyze what its run did.
+    Errors as Query.
+    """
     Cancel: _aio.UnaryUnaryMultiCallable[_query_pb2.CancelRequest, _query_pb2.CancelResponse]  # type: ignore[assignment]
-    """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
-    query of this id is running.
+    """Stops a query that runs or waits; its own call ends with CANCELLED. NOT_FOUND
+    where no query of this id is on its way, and where it is another caller's and
+    the caller is no admin.
+    """
+    ListQueries: _aio.UnaryUnaryMultiCallable[_query_pb2.ListQueriesRequest, _query_pb2.ListQueriesResponse]  # type: ignore[assignment]
+    """The caller's queries that run or wait, in the order in which they came; an
+    admin's list has everybody's.
     """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,13 +125,19 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_query_pb2.QueryResponse], _abc.AsyncIterator[_query_pb2.QueryResponse]]:
         """Runs one SELECT statement and streams its result.
 
-        The stream holds, in this order: one Header, any number of arrow_ipc
-        messages, one Summary. A stream that ends without a Summary was cut off and
-        carries a status other than OK. Cancelling the call cancels the query.
+        The stream holds, in this order: one Header, any number of Warnings and
+        arrow_ipc messages, one Summary; where progress_interval asks for them, there
+        are Progress messages anywhere before the Summary. A stream that ends without
+        a Summary was cut off and carries a status other than OK. Cancelling the call
+        cancels the query.
+
+        CREATE VIEW and DROP VIEW run as well, for those who may write; their result
+        has no columns.
 
         Errors: INVALID_ARGUMENT for a statement that cannot be planned or breaks a
         limit on its text, NOT_FOUND for an unknown table, PERMISSION_DENIED for a
-        statement that is not a query, RESOURCE_EXHAUSTED for memory or disk,
+        statement that is not a query, RESOURCE_EXHAUSTED for memory or disk, and with
+        a RetryInfo where too many queries run and wait,
         DEADLINE_EXCEEDED for time, OUT_OF_RANGE for a row that no message can hold,
         DATA_LOSS for damaged files, UNAVAILABLE while the store or server is down.
         """
@@ -118,13 +154,34 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _query_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ExplainResponse, _abc.Awaitable[_query_pb2.ExplainResponse]]:
+        """Shows how a statement would be run, and with analyze what its run did.
+        Errors as Query.
+        """
+
+    @_abc_1.abstractmethod
     def Cancel(
         self,
         request: _query_pb2.CancelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.CancelResponse, _abc.Awaitable[_query_pb2.CancelResponse]]:
-        """Stops a running query; its own call ends with CANCELLED. NOT_FOUND where no
-        query of this id is running.
+        """Stops a query that runs or waits; its own call ends with CANCELLED. NOT_FOUND
+        where no query of this id is on its way, and where it is another caller's and
+        the caller is no admin.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQueries(
+        self,
+        request: _query_pb2.ListQueriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListQueriesResponse, _abc.Awaitable[_query_pb2.ListQueriesResponse]]:
+        """The caller's queries that run or wait, in the order in which they came; an
+        admin's list has everybody's.
         """
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

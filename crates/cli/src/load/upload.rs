@@ -12,13 +12,13 @@ use didymium_store::{Fault, Faults, Loaded};
 use futures::Stream;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use super::watch::bar;
 use super::{Done, author, named, unreadable};
 use crate::args::LoadArgs;
 use crate::failure::{Failure, read_text};
 use crate::rows::date;
+use crate::target::Connection;
 
 /// Bytes of a file in one message.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -27,7 +27,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 const WAITING: usize = 4;
 
 /// Sends the files and says what the server made of them.
-pub(super) async fn load(channel: Channel, args: LoadArgs) -> Result<Done, Failure> {
+pub(super) async fn load(connection: Connection, args: LoadArgs) -> Result<Done, Failure> {
     for file in &args.files {
         named(file)?;
     }
@@ -45,7 +45,7 @@ pub(super) async fn load(channel: Channel, args: LoadArgs) -> Result<Done, Failu
             &sent,
         )
     });
-    let mut client = IngestServiceClient::new(channel);
+    let mut client = IngestServiceClient::new(connection);
     let mut answer = std::pin::pin!(client.ingest(stream(parts)));
     // Where a file can't be read the call is dropped, and the server loads nothing.
     let response = tokio::select! {
@@ -64,6 +64,7 @@ fn header(args: &LoadArgs) -> Result<IngestHeader, Failure> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mapping = args.map.as_deref().map(read_text).transpose()?;
     Ok(IngestHeader {
+        replace: args.replace,
         table: args.table.clone(),
         load_id: text(&args.load_id),
         source_id: text(&args.source),

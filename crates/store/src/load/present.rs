@@ -50,6 +50,14 @@ pub(super) struct Contradicted {
 }
 
 impl Verdict {
+    /// Of rows that are beside none.
+    pub(super) fn of_new(rows: &Sorted) -> Self {
+        Self {
+            new: (0..rows.count() as u32).collect(),
+            ..Self::default()
+        }
+    }
+
     /// The faults of rows that contradict the table without saying why.
     pub(super) fn faults(&self, declaration: &Declaration, prepared: &Sorted) -> Faults {
         let key = declaration.sort_columns().join(", ");

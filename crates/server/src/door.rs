@@ -1,0 +1,207 @@
+//! Who comes in: every call is looked at here before any service sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt as _;
+use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
+
+use crate::caller::{Caller, Role};
+use crate::desk::Desk;
+use crate::http_api::problem;
+use crate::rules::{Rule, rule_of};
+use crate::tokens::{TokenError, Tokens};
+
+/// The base64 of user and password: Go's clients leave the padding out.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Who may come in.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// Everybody: the server listens to its own machine only.
+    Open,
+    /// Those who show a token.
+    Guarded(Tokens),
+}
+
+impl Door {
+    /// The caller whom a call's headers name.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, UNAVAILABLE where the store can't be asked.
+    pub(crate) async fn caller(&self, headers: &HeaderMap, now_ms: i64) -> Result<Caller, Status> {
+        let Self::Guarded(tokens) = self else {
+            return Ok(Caller::local());
+        };
+        let shown = headers.get_all(header::AUTHORIZATION);
+        // Some clients send what they were given beside what they were told.
+        for token in shown
+            .iter()
+            .filter_map(|value| token_in(value.to_str().ok()?))
+        {
+            if let Some(caller) = tokens.caller(&token, now_ms).await.map_err(not_asked)? {
+                return Ok(caller);
+            }
+        }
+        Err(Status::unauthenticated(
+            "no valid token: send it as 'authorization: Bearer TOKEN', or as the password; `didymium token create` makes one",
+        ))
+    }
+}
+
+/// The token in an authorization header: after `Bearer`, or as the password of `Basic`.
+pub(crate) fn token_in(authorization: &str) -> Option<String> {
+    let (scheme, rest) = authorization.trim().split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASIC.decode(rest).ok()?).ok()?;
+    pair.split_once(':')
+        .map(|(_, password)| password.to_owned())
+}
+
+fn not_asked(error: TokenError) -> Status {
+    tracing::error!(%error, "tokens can't be checked");
+    Status::unavailable("tokens can't be checked at the moment")
+}
+
+/// Looks at a call: finds its caller, holds it to its rule, and notes what came of it.
+pub(crate) async fn guard(
+    State(desk): State<Arc<Desk>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let peer = request.extensions().get::<TcpConnectInfo>();
+    let mut note = Note {
+        peer: peer.and_then(TcpConnectInfo::remote_addr),
+        rule: rule_of(&path).map(|(known, _)| known),
+        path,
+        caller: "nobody".to_owned(),
+        arrived: Instant::now(),
+        desk: Arc::clone(&desk),
+        is_noted: false,
+    };
+    let is_grpc = is_grpc(request.headers());
+    match let_in(&desk, &mut note, request.headers()).await {
+        Err(status) => {
+            note.end(status.code());
+            match is_grpc {
+                true => status.into_http::<Body>().map(axum::body::Body::new),
+                false => problem(&status),
+            }
+        }
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            let response = next.run(request).await;
+            if !is_grpc {
+                note.end(code_of_http(response.status()));
+                return response;
+            }
+            if let Some(status) = Status::from_header_map(response.headers()) {
+                note.end(status.code());
+                return response;
+            }
+            // The outcome of a stream comes after it.
+            response.map(|body| {
+                axum::body::Body::new(body.map_frame(move |frame| {
+                    if let Some(trailers) = frame.trailers_ref() {
+                        let status = Status::from_header_map(trailers);
+                        note.end(status.map_or(Code::Unknown, |status| status.code()));
+                    }
+                    frame
+                }))
+            })
+        }
+    }
+}
+
+/// What is written of a call, once, when it is over: who made it, and what came of it.
+struct Note {
+    path: String,
+    /// The path among those that have a rule.
+    rule: Option<&'static str>,
+    caller: String,
+    peer: Option<SocketAddr>,
+    arrived: Instant,
+    desk: Arc<Desk>,
+    is_noted: bool,
+}
+
+impl Note {
+    fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.is_noted, true) {
+            return;
+        }
+        if let Some(path) = self.rule {
+            self.desk.metrics.call_ended(path, code);
+        }
+        let peer = self.peer.map(|peer| peer.to_string());
+        tracing::info!(
+            target: "didymium::audit",
+            method = self.path,
+            caller = self.caller,
+            peer,
+            ?code,
+            elapsed = ?self.arrived.elapsed(),
+            "call"
+        );
+    }
+}
+
+impl Drop for Note {
+    /// A client that hangs up hears no outcome.
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
+
+/// The outcome of a call by HTTP in gRPC's words.
+fn code_of_http(status: StatusCode) -> Code {
+    match status.as_u16() {
+        200..=399 => Code::Ok,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::NotFound,
+        429 => Code::ResourceExhausted,
+        503 => Code::Unavailable,
+        400..=499 => Code::InvalidArgument,
+        _ => Code::Internal,
+    }
+}
+
+async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Caller, Status> {
+    let role = match rule_of(&note.path) {
+        Some((_, Rule::Anybody)) => return Ok(Caller::nobody()),
+        Some((_, Rule::AtLeast(role))) => role,
+        // What nobody gave a rule is for nobody; the services say that they do not know it.
+        None => Role::Admin,
+    };
+    let caller = desk.door.caller(headers, desk.engine.now_ms()).await?;
+    note.caller.clone_from(&caller.name);
+    caller.require(role)?;
+    Ok(caller)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/grpc"))
+}

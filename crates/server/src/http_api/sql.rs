@@ -1,0 +1,250 @@
+//! `POST /api/v1/sql`: one statement in, its rows out in the form that the client accepts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use didymium_engine::{ErrorKind, Format, FormatEncoder, Parameters, QueryRequest, Value};
+use futures::stream;
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+use tonic::Status;
+
+use super::problem;
+use crate::call::Answer;
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::metrics::Protocol;
+use crate::request::invalid;
+use crate::session_options::{SessionOptions, Untaken};
+use crate::status::refused;
+
+/// The longest body: a statement of the longest length, and its parameters.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// The forms, by the types that clients accept them as; the first one is what they get who accept all.
+const FORMS: [(&str, Format); 6] = [
+    ("application/json", Format::Json),
+    ("application/x-ndjson", Format::Ndjson),
+    ("text/csv", Format::Csv),
+    ("application/vnd.apache.arrow.stream", Format::Arrow),
+    ("application/vnd.apache.parquet", Format::Parquet),
+    ("application/ndjson", Format::Ndjson),
+];
+
+/// A request with more than its text.
+#[derive(Deserialize)]
+struct Asked {
+    sql: String,
+    /// A list for `$1`, `$2`, … and `?`, an object for `$name`.
+    #[serde(default)]
+    parameters: Given,
+    /// The options, under the names that a session has for them.
+    #[serde(flatten)]
+    options: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    query_id: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Given {
+    #[default]
+    None,
+    Listed(Vec<serde_json::Value>),
+    Named(BTreeMap<String, serde_json::Value>),
+}
+
+/// Runs the statement. What fails before the first rows is a problem document; what fails later breaks
+/// the answer off, so that it can't be taken for a whole one.
+pub(crate) async fn run(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    answer(&desk, request)
+        .await
+        .unwrap_or_else(|status| problem(&status))
+}
+
+async fn answer(desk: &Arc<Desk>, request: Request) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    let caller = Caller::of(&parts.extensions)?;
+    let (kind, format) = form(&parts.headers)?;
+    let body = to_bytes(body, BODY_BYTES).await;
+    let body = body.map_err(|_| {
+        refused(
+            ErrorKind::OutOfRange,
+            format!("the request holds more than {BODY_BYTES} bytes: load long lists as a table"),
+        )
+    })?;
+    let (asked, query_id) = asked(&parts.headers, &body, desk)?;
+    let mut answer = desk
+        .call(&caller, Protocol::Http, &query_id, asked)?
+        .start()
+        .await?;
+    let encoder = FormatEncoder::new(format, answer.schema());
+    let mut encoder = encoder.map_err(|error| answer.failed(&error))?;
+    // Most of what can fail does before the first rows.
+    let first = next(&mut answer, &mut encoder).await?;
+    let id = HeaderValue::try_from(answer.query_id());
+    let rest = Rest {
+        answer,
+        encoder: Some(encoder),
+        first,
+    };
+    let body = stream::try_unfold(rest, |mut rest| async move {
+        let part = rest.next().await.map_err(std::io::Error::other)?;
+        Ok::<_, std::io::Error>(part.map(|part| (Bytes::from(part), rest)))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Ok(id) = id {
+        headers.insert("didymium-query-id", id);
+    }
+    Ok(response)
+}
+
+/// What is still to be sent.
+struct Rest {
+    answer: Answer,
+    encoder: Option<FormatEncoder>,
+    first: Option<Vec<u8>>,
+}
+
+impl Rest {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Status> {
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(None);
+        };
+        let part = match self.first.take() {
+            Some(first) => Some(first),
+            None => next(&mut self.answer, encoder).await?,
+        };
+        if part.is_some() {
+            return Ok(part);
+        }
+        let end = self.encoder.take().map(FormatEncoder::finish).transpose();
+        end.map_err(|error| self.answer.failed(&error))
+    }
+}
+
+/// The next rows in their form; `None` after the last ones.
+async fn next(answer: &mut Answer, encoder: &mut FormatEncoder) -> Result<Option<Vec<u8>>, Status> {
+    let Some(rows) = answer.next().await? else {
+        return Ok(None);
+    };
+    let part = encoder.encode(&rows);
+    part.map(Some).map_err(|error| answer.failed(&error))
+}
+
+/// The form that the client likes best among those that there are.
+fn form(headers: &HeaderMap) -> Result<(&'static str, Format), Status> {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
+    let mut accepted: Vec<(f32, &str)> = accepted
+        .flat_map(|accepted| accepted.split(','))
+        .map(|kind| {
+            let (kind, rest) = kind.split_once(';').unwrap_or((kind, ""));
+            let weight = rest
+                .trim()
+                .strip_prefix("q=")
+                .and_then(|it| it.parse().ok());
+            (weight.unwrap_or(1.0), kind.trim())
+        })
+        .collect();
+    accepted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    if accepted.is_empty() {
+        return Ok(FORMS[0]);
+    }
+    let form = accepted
+        .iter()
+        .filter(|(weight, _)| *weight > 0.0)
+        .find_map(|(_, kind)| {
+            let fits = |(known, _): &&(&str, Format)| {
+                *kind == "*/*"
+                    || known.eq_ignore_ascii_case(kind)
+                    || kind
+                        .strip_suffix('*')
+                        .is_some_and(|start| known.starts_with(start))
+            };
+            FORMS.iter().find(fits).copied()
+        });
+    form.ok_or_else(|| {
+        let known = FORMS.map(|(kind, _)| kind);
+        invalid(format!("Accept: there is only {}", known[..5].join(", ")))
+    })
+}
+
+/// The statement and how to run it: a JSON object, or its text alone.
+fn asked(headers: &HeaderMap, body: &[u8], desk: &Desk) -> Result<(QueryRequest, String), Status> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
+    let mut options = SessionOptions::of(headers, &desk.seal)?;
+    if !is_json {
+        let sql = std::str::from_utf8(body).map_err(|_| invalid("the statement is no UTF-8"))?;
+        let mut request = QueryRequest {
+            sql: sql.to_owned(),
+            ..QueryRequest::default()
+        };
+        options.put_into(&mut request);
+        return Ok((request, String::new()));
+    }
+    let asked: Asked = serde_json::from_slice(body)
+        .map_err(|error| invalid(format!("the request is no JSON of a query: {error}")))?;
+    for (name, value) in &asked.options {
+        let text = match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        options
+            .set(name, text.as_deref())
+            .map_err(|untaken| match untaken {
+                Untaken::Name => invalid(format!("{name}: no such field")),
+                Untaken::Value(why) => invalid(format!("{name}: {why}")),
+            })?;
+    }
+    let parameters = match asked.parameters {
+        Given::None => Parameters::default(),
+        Given::Listed(values) => Parameters {
+            positional: values.iter().map(parameter).collect::<Result<_, _>>()?,
+            ..Parameters::default()
+        },
+        Given::Named(values) => {
+            let named = values
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), parameter(value)?)));
+            Parameters {
+                named: named.collect::<Result<_, Status>>()?,
+                ..Parameters::default()
+            }
+        }
+    };
+    let mut request = QueryRequest {
+        sql: asked.sql,
+        parameters,
+        ..QueryRequest::default()
+    };
+    options.put_into(&mut request);
+    Ok((request, asked.query_id))
+}
+
+fn parameter(value: &serde_json::Value) -> Result<Value, Status> {
+    Ok(match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(truth) => Value::Boolean(*truth),
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Value::Integer(number),
+            (None, Some(number)) => Value::Double(number),
+            (None, None) => return Err(invalid(format!("{number} is no value of a parameter"))),
+        },
+        other => {
+            return Err(invalid(format!(
+                "a parameter is a number, a text, true, false or null, not {other}"
+            )));
+        }
+    })
+}
