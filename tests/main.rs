@@ -7,8 +7,10 @@
 
 mod algebra;
 mod catalog;
+mod corpus;
 mod data;
 mod docs;
+mod embargo;
 mod figures;
 mod flight;
 mod ingest;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::util::pretty::pretty_format_batches;
 use didymium_api::v1::query_response::Payload;
@@ -32,6 +33,7 @@ pub(crate) struct TestServer {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) header: Header,
+    pub(crate) schema: SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) summary: Summary,
     pub(crate) longest_message: usize,
@@ -115,6 +117,7 @@ impl TestServer {
         let reader = StreamReader::try_new(ipc.as_slice(), None).unwrap();
         Ok(Answer {
             header: header.unwrap(),
+            schema: reader.schema(),
             batches: reader.map(Result::unwrap).collect(),
             summary: summary.unwrap(),
             longest_message,

@@ -297,7 +297,11 @@ async fn every_parameter_has_a_value_and_every_value_a_parameter() {
     );
     let marks = ask("SELECT ?, ?", vec![value(1), value(1)]).await.unwrap();
     let names = marks.header.columns.iter().map(|it| it.name.as_str());
-    assert_eq!(names.collect::<Vec<_>>(), ["$1", "$2"], "two of one value are two");
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["$1", "$2"],
+        "two of one value are two"
+    );
     for (sql, values, word) in [
         ("SELECT $1 + $2", vec![value(1)], "$2 has no value"),
         ("SELECT $1", vec![value(1), value(2)], "no parameter $2"),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
+    "didymium/v1/admin.proto",
     "didymium/v1/catalog.proto",
     "didymium/v1/ingest.proto",
     "didymium/v1/query.proto",

@@ -8,6 +8,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 use didymium_model::Day;
 use didymium_store::Location;
 
+use crate::config::Setting;
+
+/// Where else the options of `serve` come from.
+const SETTINGS: &str = "\
+Every option is also a variable, DIDYMIUM_ and its name in capitals (DIDYMIUM_MAX_RUNNING), and a key of the file that
+--config names (max_running). What is typed counts before variables, and variables before the file.";
+
 /// A time-series query server for commodity statistics.
 #[derive(Debug, Parser)]
 #[command(version, about, disable_help_subcommand = true)]
@@ -23,7 +30,10 @@ pub(crate) enum Command {
     /// Load files into a table: all of them, or nothing
     Load(LoadArgs),
     /// Serve a store over gRPC
+    #[command(after_help = SETTINGS)]
     Serve(ServeArgs),
+    /// Ask a server whether it takes queries
+    Health(HealthArgs),
     /// Run one query
     Sql(SqlArgs),
     /// List the tables
@@ -297,11 +307,31 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub(crate) listen: String,
     #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) upkeep: UpkeepArgs,
+}
+
+/// Where settings come from, and what becomes of them.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct ConfigArgs {
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the settings, the certificates and the store, and serve nothing; 78 if they won't do
+    #[arg(long, conflicts_with = "print_config")]
+    pub(crate) check_config: bool,
+    /// Print every setting, and where it comes from, and serve nothing
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Every setting with its origin.
+    #[arg(skip)]
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// Who may come in, and how.
@@ -321,6 +351,9 @@ pub(crate) struct AccessArgs {
     /// The authorities whose certificates clients must show, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Calls without a valid token that one address may make within a minute
+    #[arg(long, value_name = "CALLS", default_value_t = 300)]
+    pub(crate) max_refused: u32,
     /// Speak in the clear where others can listen: behind a proxy that speaks TLS
     #[arg(long, conflicts_with = "tls_cert")]
     pub(crate) plaintext: bool,
@@ -388,6 +421,9 @@ pub(crate) struct LimitArgs {
     /// The longest that one query may take
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) query_timeout: Duration,
+    /// How long a client may leave the rows of its query unread
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub(crate) idle_timeout: Duration,
     /// Queries that run at once
     #[arg(long, value_name = "QUERIES", default_value_t = 8, value_parser = at_least_one)]
     pub(crate) max_running: usize,
@@ -421,6 +457,20 @@ pub(crate) struct PlaceArgs {
     /// A store, opened in this process without a server
     #[arg(long, value_name = "DIR|s3://…")]
     pub(crate) store: Option<Location>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HealthArgs {
+    /// The server; grpcs:// with TLS
+    #[arg(
+        long,
+        value_name = "grpc://HOST:PORT",
+        env = "DIDYMIUM_URL",
+        default_value = "grpc://127.0.0.1:50051"
+    )]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 #[derive(Debug, clap::Args)]

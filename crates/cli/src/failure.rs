@@ -9,7 +9,8 @@ use tonic::Code;
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// 1 for a fault of the statement or the data, 2 for the command line (clap's), 3 for a server
-    /// that can't be reached, 4 for a query that was stopped, 130 for Ctrl-C.
+    /// that can't be reached, 4 for a query that was stopped, 78 for settings that a server can't start
+    /// with, 130 for Ctrl-C.
     pub(crate) code: u8,
     pub(crate) message: String,
 }
@@ -34,6 +35,11 @@ impl Failure {
             code: 2,
             message: message.into(),
         }
+    }
+
+    /// What `serve --check-config` fails with, whatever it found: sysexits' EX_CONFIG.
+    pub(crate) fn of_configuration(self) -> Self {
+        Self { code: 78, ..self }
     }
 
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {

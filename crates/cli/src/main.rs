@@ -2,8 +2,10 @@
 
 mod args;
 mod builtin;
+mod config;
 mod failure;
 mod functions;
+mod health;
 mod init;
 mod load;
 mod output;
@@ -21,18 +23,18 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
-
-use args::{Args, Command};
+use args::Command;
 use failure::Failure;
 
 /// Whether the command is done, and what still runs for it is broken off.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    log_to_stderr(&args.command);
-    match run(args.command) {
+    let done = config::parse().and_then(|args| {
+        log_to_stderr(&args.command);
+        run(args.command)
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != 0 {
@@ -65,6 +67,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Init(args) => init::run(args).await,
         Command::Load(args) => load::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Health(args) => health::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Tables(args) => tables::list(args).await,
         Command::Functions(args) => functions::run(&args),

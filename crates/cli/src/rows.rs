@@ -73,6 +73,9 @@ impl Rows {
             sql: question.sql,
             timeout: question.timeout,
             published_as_of: question.published_as_of,
+            // Whoever opens the store itself may do all with it.
+            may_write: true,
+            author: crate::load::author(),
             ..didymium_engine::QueryRequest::default()
         };
         let result = engine.query(request).await?;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use didymium_engine::{Engine, Limits};
 use didymium_server::{Access, Server, Settings, TlsFiles};
 use didymium_store::{Store, Upkeep};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Auth, LimitArgs, ServeArgs, UpkeepArgs};
+use crate::config;
 use crate::failure::Failure;
 
 /// How old a file must be that no commit names before it is deleted: no load takes so long.
@@ -24,8 +25,37 @@ pub(crate) fn is_running() -> bool {
     RUNNING.load(Ordering::Relaxed)
 }
 
-/// Serves until SIGTERM or Ctrl-C, then lets running queries end.
+/// SIGTERM and Ctrl-C as they come.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C, then lets running queries end; a second signal ends them.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    config::environment::warn_of_unknown();
+    if args.config.print_config {
+        return config::print::print(&args.config.settings);
+    }
+    if args.config.check_config {
+        return check(&args).await.map_err(Failure::of_configuration);
+    }
     RUNNING.store(true, Ordering::Relaxed);
     let settings = settings(&args)?;
     let store = Arc::new(Store::open(args.store.clone()).await?);
@@ -35,12 +65,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let server = Server::bind(&args.listen, engine, settings);
     let server = server.await.map_err(listen_failure)?;
     let address = server.address().map_err(listen_failure)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
+    let (mut once, mut twice) = (Signals::new()?, Signals::new()?);
+    let shutdown = async move { once.next().await };
+    let forced = async {
+        twice.next().await;
+        twice.next().await;
     };
     #[expect(clippy::print_stdout, reason = "the line that says where to connect")]
     {
@@ -49,8 +78,21 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     // A round that is broken off is one that a kill breaks off: it happened, or it did not.
     tokio::select! {
         served = server.run(shutdown) => served.map_err(listen_failure),
+        // What a kill breaks off as well.
+        () = forced => Ok(()),
         never = look_after(&store, &args.upkeep) => match never {},
     }
+}
+
+/// Everything that can stop a server from starting, short of taking its address.
+async fn check(args: &ServeArgs) -> Result<(), Failure> {
+    if let Some(tls) = settings(args)?.tls {
+        tls.check()
+            .map_err(|error| Failure::own(format!("TLS: {error}")))?;
+    }
+    let store = Arc::new(Store::open(args.store.clone()).await?);
+    Engine::new(store, limits(&args.limits), crate::now_ms)?;
+    Ok(())
 }
 
 /// Rounds of upkeep, for as long as it is polled.
@@ -104,6 +146,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         running: args.limits.max_running,
         waiting: args.limits.max_waiting,
         connections: args.limits.max_connections,
+        refused_per_minute: args.access.max_refused,
         memory_ceiling: args.limits.memory_ceiling.map(|size| size.as_u64()),
         tls: tls.map(|(certificate, key)| TlsFiles {
             certificate,
@@ -132,6 +175,7 @@ fn limits(args: &LimitArgs) -> Limits {
         memory_bytes: bytes(args.memory),
         query_memory_bytes: args.query_memory.map_or(bytes(args.memory) / 2, bytes),
         timeout: args.query_timeout,
+        idle: args.idle_timeout,
         load_bytes: bytes(args.load_memory),
         ..Limits::default()
     }

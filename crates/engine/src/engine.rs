@@ -71,6 +71,10 @@ pub(crate) struct Scope {
     time_zone: Option<String>,
     running: Arc<Vec<RunningQuery>>,
     share: Arc<Share>,
+    /// The sources whose rows the caller does not see yet, once they are looked up.
+    hidden: Option<Arc<Vec<String>>>,
+    /// Whether the caller sees them all.
+    sees_all: bool,
     opened: Opened,
     /// The views around the current place, the innermost last.
     pub(crate) within: Vec<String>,
@@ -94,6 +98,8 @@ impl Scope {
             versions: request.versions.clone(),
             time_zone: request.time_zone.clone(),
             running: Arc::clone(&request.running),
+            hidden: None,
+            sees_all: request.may_write,
             opened: Opened::new(),
             within: Vec::new(),
         })
@@ -384,7 +390,8 @@ impl Engine {
         };
         let (table, snapshot) = self.open(name, scope).await?;
         let declaration = series(&snapshot).cloned();
-        let rows = SnapshotTable::new(table, snapshot);
+        let hidden = self.hidden(scope).await?;
+        let rows = SnapshotTable::new(table, snapshot).hiding(hidden);
         let Some((view, day)) = view else {
             return Ok(Arc::new(rows));
         };
@@ -407,6 +414,27 @@ impl Engine {
             day,
             ranks,
         )))
+    }
+
+    /// The sources that are not released yet, by the newest that is known of them, for a caller who only
+    /// reads.
+    async fn hidden(&self, scope: &mut Scope) -> Result<Arc<Vec<String>>> {
+        if let Some(hidden) = &scope.hidden {
+            return Ok(Arc::clone(hidden));
+        }
+        let mut hidden = Vec::new();
+        if !scope.sees_all && self.store.has_table(SOURCES).await? {
+            let sources = self.store.table(SOURCES).await?;
+            let snapshot = sources.snapshot().await?;
+            let now = self.now_ms().saturating_mul(1000);
+            let releases = sources.releases(&snapshot).await?;
+            let held = releases.iter().filter(|(_, release)| **release > now);
+            hidden = held.map(|(source, _)| source.clone()).collect();
+            hidden.sort_unstable();
+        }
+        let hidden = Arc::new(hidden);
+        scope.hidden = Some(Arc::clone(&hidden));
+        Ok(hidden)
     }
 
     /// The statement's one snapshot of a table.
@@ -490,6 +518,9 @@ impl Engine {
         self.base.table_functions().contains_key(table.as_ref())
     }
 }
+
+/// The table of the sources.
+const SOURCES: &str = "sources";
 
 /// The declaration of a series table.
 fn series(snapshot: &Snapshot) -> Option<&Declaration> {

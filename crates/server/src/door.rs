@@ -18,8 +18,10 @@ use tonic::{Code, Status};
 
 use crate::caller::{Caller, Role};
 use crate::desk::Desk;
+use crate::failures::Failures;
 use crate::http_api::problem;
 use crate::rules::{Rule, rule_of};
+use crate::status::turned_away;
 use crate::tokens::{TokenError, Tokens};
 
 /// The base64 of user and password: Go's clients leave the padding out.
@@ -33,8 +35,8 @@ const BASIC: GeneralPurpose = GeneralPurpose::new(
 pub(crate) enum Door {
     /// Everybody: the server listens to its own machine only.
     Open,
-    /// Those who show a token.
-    Guarded(Tokens),
+    /// Those who show a token, and do not try too often without a valid one.
+    Guarded(Tokens, Failures),
 }
 
 impl Door {
@@ -42,10 +44,19 @@ impl Door {
     ///
     /// # Errors
     /// UNAUTHENTICATED, UNAVAILABLE where the store can't be asked.
-    pub(crate) async fn caller(&self, headers: &HeaderMap, now_ms: i64) -> Result<Caller, Status> {
-        let Self::Guarded(tokens) = self else {
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+        now_ms: i64,
+    ) -> Result<Caller, Status> {
+        let Self::Guarded(tokens, failures) = self else {
             return Ok(Caller::local());
         };
+        let address = peer.map(|peer| peer.ip());
+        if let Some(wait) = address.and_then(|address| failures.wait(address)) {
+            return Err(turned_away("too many calls without a valid token", wait));
+        }
         let shown = headers.get_all(header::AUTHORIZATION);
         // Some clients send what they were given beside what they were told.
         for token in shown
@@ -55,6 +66,9 @@ impl Door {
             if let Some(caller) = tokens.caller(&token, now_ms).await.map_err(not_asked)? {
                 return Ok(caller);
             }
+        }
+        if let Some(address) = address {
+            failures.add(address);
         }
         Err(Status::unauthenticated(
             "no valid token: send it as 'authorization: Bearer TOKEN', or as the password; `didymium token create` makes one",
@@ -194,7 +208,8 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
         // What nobody gave a rule is for nobody; the services say that they do not know it.
         None => Role::Admin,
     };
-    let caller = desk.door.caller(headers, desk.engine.now_ms()).await?;
+    let now_ms = desk.engine.now_ms();
+    let caller = desk.door.caller(headers, note.peer, now_ms).await?;
     note.caller.clone_from(&caller.name);
     caller.require(role)?;
     Ok(caller)

@@ -294,11 +294,9 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let headers = request.metadata().as_ref();
-        self.desk
-            .door
-            .caller(headers, self.desk.engine.now_ms())
-            .await?;
+        let (headers, peer) = (request.metadata().as_ref(), request.remote_addr());
+        let now_ms = self.desk.engine.now_ms();
+        self.desk.door.caller(headers, peer, now_ms).await?;
         let shown = request.metadata().get_all("authorization").iter();
         let token = shown
             .filter_map(|value| token_in(value.to_str().ok()?))

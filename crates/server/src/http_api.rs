@@ -14,7 +14,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::desk::Desk;
-use crate::metrics::{self, Moment};
+use crate::metrics;
 
 /// The paths that answer to plain HTTP.
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
@@ -28,13 +28,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
-    let waiting = desk.slots.waiting();
-    let text = desk.metrics.text(Moment {
-        running: desk.running.count().saturating_sub(waiting),
-        waiting,
-        pool_bytes: desk.engine.reserved_bytes(),
-        resident_bytes: desk.memory.resident(),
-    });
+    let text = desk.metrics.text(desk.moment());
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
 }
 

@@ -1,11 +1,13 @@
 //! The server: requests of every protocol become engine calls, engine errors become statuses.
 
+mod admin;
 mod call;
 mod caller;
 mod catalog;
 mod connections;
 mod desk;
 mod door;
+mod failures;
 mod flight;
 mod http_api;
 mod ingest;

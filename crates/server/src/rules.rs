@@ -67,6 +67,22 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         "/didymium.v1.IngestService/Ingest",
         Rule::AtLeast(Role::Write),
     ),
+    (
+        "/didymium.v1.AdminService/GetStatus",
+        Rule::AtLeast(Role::Admin),
+    ),
+    (
+        "/didymium.v1.AdminService/CreateToken",
+        Rule::AtLeast(Role::Admin),
+    ),
+    (
+        "/didymium.v1.AdminService/ListTokens",
+        Rule::AtLeast(Role::Admin),
+    ),
+    (
+        "/didymium.v1.AdminService/RevokeToken",
+        Rule::AtLeast(Role::Admin),
+    ),
     // It brings the token in its payload.
     (
         "/arrow.flight.protocol.FlightService/Handshake",

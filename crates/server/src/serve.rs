@@ -4,9 +4,10 @@ use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
+use didymium_api::v1::admin_service_server::AdminServiceServer;
 use didymium_api::v1::catalog_service_server::CatalogServiceServer;
 use didymium_api::v1::ingest_service_server::IngestServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
@@ -20,10 +21,12 @@ use tonic::transport::Server as Transport;
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::admin::Admin;
 use crate::catalog::Catalog;
 use crate::connections::connections;
 use crate::desk::Desk;
 use crate::door::{Door, guard};
+use crate::failures::Failures;
 use crate::flight::Flight;
 use crate::http_api;
 use crate::ingest::Ingest;
@@ -78,6 +81,8 @@ pub struct Settings {
     pub waiting: usize,
     /// Connections at once.
     pub connections: usize,
+    /// Calls without a valid token that one address may make within a minute.
+    pub refused_per_minute: u32,
     /// Bytes that the process may hold: near them queries are refused, and at last stopped.
     pub memory_ceiling: Option<u64>,
     /// The files of its identity; none speaks in the clear.
@@ -91,6 +96,7 @@ impl Default for Settings {
             running: 8,
             waiting: 32,
             connections: 1000,
+            refused_per_minute: 300,
             memory_ceiling: None,
             tls: None,
         }
@@ -182,9 +188,13 @@ impl Server {
     ) -> Result<(), ServerError> {
         let store = Arc::clone(self.engine.store());
         let desk = Arc::new(Desk {
+            started: Instant::now(),
             door: match self.settings.access {
                 Access::Open => Door::Open,
-                Access::Tokens => Door::Guarded(Tokens::of(Arc::clone(&store))),
+                Access::Tokens => {
+                    let failures = Failures::up_to(self.settings.refused_per_minute);
+                    Door::Guarded(Tokens::of(Arc::clone(&store)), failures)
+                }
             },
             running: Arc::default(),
             slots: Slots::new(self.settings.running, self.settings.waiting),
@@ -250,6 +260,9 @@ async fn routes(desk: &Arc<Desk>) -> Result<(HealthReporter, Routes), ServerErro
     let ingest = IngestServiceServer::new(Ingest {
         desk: Arc::clone(desk),
     });
+    let admin = AdminServiceServer::new(Admin {
+        desk: Arc::clone(desk),
+    });
     // A message of a load is as long as its client makes it, up to this.
     let flight = FlightServiceServer::new(Flight::of(Arc::clone(desk))?)
         .max_decoding_message_size(FLIGHT_MESSAGE_BYTES);
@@ -268,6 +281,7 @@ async fn routes(desk: &Arc<Desk>) -> Result<(HealthReporter, Routes), ServerErro
         .add_service(queries.max_decoding_message_size(REQUEST_BYTES))
         .add_service(catalog)
         .add_service(ingest)
+        .add_service(admin)
         .add_service(flight)
         .add_service(health)
         .add_service(reflection().build_v1()?)

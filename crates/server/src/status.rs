@@ -30,6 +30,14 @@ pub(crate) fn status(error: &Error, query_id: &str) -> Status {
     Status::with_error_details(code, shortened(error.to_string()), details)
 }
 
+/// What a caller is told who may come again later.
+pub(crate) fn turned_away(why: &str, again: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info("OVERLOADED", DOMAIN, HashMap::new());
+    details.set_retry_info(Some(again));
+    let message = format!("{why}: try again in {} s", again.as_secs() + 1);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// What a query is told that finds the queue full.
 pub(crate) fn overloaded(query_id: &str, again: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(

@@ -25,6 +25,16 @@ pub struct TlsFiles {
     pub client_authorities: Option<PathBuf>,
 }
 
+impl TlsFiles {
+    /// Whether a server can be started with them.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn check(&self) -> Result<(), TlsError> {
+        config(self).map(drop)
+    }
+}
+
 /// Why TLS can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

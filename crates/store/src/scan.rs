@@ -32,6 +32,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::data_file::DataFile;
+use crate::embargo::{self, SOURCE};
 use crate::file_order::FileOrder;
 use crate::in_order::InOrderExec;
 use crate::layout::ORDER;
@@ -46,6 +47,8 @@ use crate::{Snapshot, Table};
 pub struct SnapshotTable {
     table: Arc<Table>,
     snapshot: Arc<Snapshot>,
+    /// The sources whose rows are not shown.
+    hidden: Arc<Vec<String>>,
 }
 
 impl SnapshotTable {
@@ -55,7 +58,23 @@ impl SnapshotTable {
 
     /// The provider of `snapshot`, which is one of `table`'s.
     pub fn new(table: Arc<Table>, snapshot: Arc<Snapshot>) -> Self {
-        Self { table, snapshot }
+        Self {
+            table,
+            snapshot,
+            hidden: Arc::default(),
+        }
+    }
+
+    /// The same without the rows of these sources, where the table names a source for its rows.
+    pub fn hiding(self, sources: Arc<Vec<String>>) -> Self {
+        let has_sources = self.snapshot.schema.index_of(SOURCE).is_ok();
+        match has_sources {
+            true => Self {
+                hidden: sources,
+                ..self
+            },
+            false => self,
+        }
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -237,6 +256,31 @@ impl TableProvider for SnapshotTable {
     }
 
     async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.hidden.is_empty() {
+            return self.scan_all(state, projection, filters, limit).await;
+        }
+        let schema = &self.snapshot.schema;
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..schema.fields().len()).collect(),
+        };
+        let mut read = wanted.clone();
+        read.push(schema.index_of(SOURCE)?);
+        read.sort_unstable();
+        read.dedup();
+        let all = self.scan_all(state, Some(&read), filters, None).await?;
+        only(embargo::without(all, &self.hidden)?, schema, &wanted)
+    }
+}
+
+impl SnapshotTable {
+    async fn scan_all(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,

@@ -441,11 +441,15 @@ Global___ListQueriesRequest: _TypeAlias = ListQueriesRequest  # noqa: Y015
 
 @_typing.final
 class ListQueriesResponse(_message.Message):
+    """The queries that the caller may know of."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUERIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningQuery]: ...
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningQuery]:
+        """In the order in which they came."""
+
     def __init__(
         self,
         *,
