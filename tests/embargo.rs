@@ -6,14 +6,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use didymium_engine::{Engine, ErrorKind, Limits, QueryRequest};
 use didymium_store::Store;
 
-use crate::figures::{NOW_MS, csv_request, declaration, load, output_csv, output_row, output_table};
+use crate::figures::{
+    NOW_MS, csv_request, declaration, load, output_csv, output_row, output_table,
+};
 
 static TIME_MS: AtomicI64 = AtomicI64::new(NOW_MS);
 
 /// A store whose figure of 2021 comes from a source that is released an hour after the test begins.
 async fn store(folder: &std::path::Path) -> Arc<Store> {
     let store = Arc::new(Store::create(folder).await.unwrap());
-    let sources = store.create_table(&declaration("sources"), NOW_MS).await.unwrap();
+    let sources = store
+        .create_table(&declaration("sources"), NOW_MS)
+        .await
+        .unwrap();
     let header = "source_id,title,publisher,published_on,published_precision,locator,tier,rank,terms,release_at";
     let source = |id: &str, release: &str| {
         format!("{id},A bulletin,A bureau,2020-01-01,day,page 1,primary_file,1,free,{release}")
@@ -25,7 +30,9 @@ async fn store(folder: &std::path::Path) -> Arc<Store> {
     );
     load(&sources, &csv).await.unwrap();
     let table = output_table(&store).await;
-    load(&table, &output_csv(&[output_row("a", 2020, 1, "1")])).await.unwrap();
+    load(&table, &output_csv(&[output_row("a", 2020, 1, "1")]))
+        .await
+        .unwrap();
     let held = output_csv(&[output_row("a", 2021, 1, "2")]).replace(",S,1", ",HELD,1");
     table.load(csv_request(&held)).await.unwrap();
     store
@@ -62,17 +69,32 @@ async fn figures_appear_for_readers_at_their_release() {
     ];
     for question in questions {
         assert_eq!(count(&engine, question, false).await, 1, "{question}");
-        assert_eq!(count(&engine, question, true).await, 2, "{question}, who may write");
+        assert_eq!(
+            count(&engine, question, true).await,
+            2,
+            "{question}, who may write"
+        );
     }
     let counted = "SELECT 1 FROM (SELECT count(*) AS n FROM all_vintages('output')) WHERE n = 1";
-    assert_eq!(count(&engine, counted, false).await, 1, "statistics tell nothing");
+    assert_eq!(
+        count(&engine, counted, false).await,
+        1,
+        "statistics tell nothing"
+    );
     TIME_MS.fetch_add(3600 * 1000, Ordering::Relaxed);
     for question in questions {
-        assert_eq!(count(&engine, question, false).await, 2, "{question}, released");
+        assert_eq!(
+            count(&engine, question, false).await,
+            2,
+            "{question}, released"
+        );
     }
     let unknown = QueryRequest {
         sql: "SELECT * FROM outputs".to_owned(),
         ..QueryRequest::default()
     };
-    assert_eq!(engine.query(unknown).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        engine.query(unknown).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }

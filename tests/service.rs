@@ -23,7 +23,7 @@ async fn a_statement_that_cuts_off_its_bases_is_warned_of() {
     let server = TestServer::start(shipped(folder.path()).await, Limits::default()).await;
     let growth = |clause: &str| {
         format!(
-            "SELECT series, period_start, yoy(value) OVER (PARTITION BY series ORDER BY period_start) AS g FROM exports {clause}"
+            "SELECT series, period_start, yoy(value) OVER (PARTITION BY series ORDER BY period_start, period_end) AS g FROM exports {clause}"
         )
     };
     let cut = server

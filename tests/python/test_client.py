@@ -2,9 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -91,6 +93,8 @@ def test_an_error_in_the_loop_cancels_the_query(db: didymium.Client, server: Ser
         (0.0588, 0.0588),
         ("O'Hara; --", "O'Hara; --"),
         (date(2024, 2, 29), date(2024, 2, 29)),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999), datetime(1969, 12, 31, 23, 59, 59, 999_999)),
+        (datetime(2024, 2, 29, 8, tzinfo=timezone(timedelta(hours=8))), datetime(2024, 2, 29)),  # told in UTC
         (Decimal("-1234.50"), Decimal("-1234.50")),
         (Decimal("-1.5E+3"), Decimal(-1500)),
         (np.int64(-7), -7),
@@ -119,8 +123,7 @@ def test_parameters_go_with_the_other_arguments(db: didymium.Client) -> None:
     [
         ("Nd", TypeError),  # not one parameter for each letter
         ({1, 2}, TypeError),
-        ([datetime(2024, 2, 29)], TypeError),
-        ([pd.Timestamp("2024-02-29")], TypeError),
+        ([datetime(2024, 2, 29).time()], TypeError),
         ([b"Nd"], TypeError),
         ([["Nd"]], TypeError),
         ([2**63], ValueError),
@@ -216,3 +219,49 @@ def test_no_server_is_a_failed_connection() -> None:
 def test_a_url_says_grpc_host_and_port(url: str) -> None:
     with pytest.raises(ValueError, match="grpc://HOST:PORT"):
         didymium.connect(url)
+
+
+def test_what_a_query_may_not_have_meant_is_a_warning(db: didymium.Client) -> None:
+    growth = "select yoy(value) over (partition by series order by period_start, period_end) as g from exports"
+    with pytest.warns(didymium.DidymiumWarning, match="QUALIFY"):
+        db.sql(f"{growth} where period_start >= date '2024-01-01'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        db.sql(f"{growth} qualify period_start >= date '2024-01-01'")
+
+
+def test_a_plan_is_explained(db: didymium.Client) -> None:
+    sql = "select count(*) from quotas where stage = $stage"
+    assert "DataSourceExec" in db.explain(sql, stage="mining")
+    assert "output_rows" in db.explain(sql, stage="mining", analyze=True)
+    with pytest.raises(didymium.NotFound):
+        db.explain("select * from quotaz")
+
+
+def test_a_query_that_runs_is_listed_and_stopped(db: didymium.Client) -> None:
+    with contextlib.closing(db.stream(ENDLESS_ROWS)) as rows:
+        next(rows)
+        [query] = [query for query in db.queries() if query.sql == ENDLESS_ROWS]
+        db.cancel(query.query_id)
+        with pytest.raises(didymium.Cancelled):
+            for _ in rows:
+                pass
+    with pytest.raises(didymium.NotFound):
+        db.cancel(query.query_id)
+
+
+def test_a_token_says_who_asks(
+    serve: Callable[..., Server], own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = harness.create_token(own_store, "reader")
+    url = serve(own_store, "--auth", "token", token=token).url
+    monkeypatch.delenv("DIDYMIUM_TOKEN", raising=False)
+    with didymium.connect(url) as nobody, pytest.raises(didymium.AuthError):
+        nobody.sql("select 1")
+    with didymium.connect(url, token=token) as reader:
+        assert reader.sql("select 1 as x").scalar() == 1
+        with pytest.raises(didymium.AuthError):
+            reader.create_view("mine", "select 1 as x")
+    monkeypatch.setenv("DIDYMIUM_TOKEN", token)
+    with didymium.connect(url) as reader:
+        assert reader.sql("select 1 as x").scalar() == 1

@@ -147,19 +147,19 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         expires_in: Option<Duration>,
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
     /// List the tokens, without their secrets
     List {
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
     /// End a token: the next call with it is refused
     Revoke {
         /// The token's id, as `token list` shows it
         id: String,
         #[command(flatten)]
-        store: StoreArgs,
+        target: TargetArgs,
     },
 }
 

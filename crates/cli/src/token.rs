@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
-use didymium_server::{NewToken, Role, TokenError, TokenRecord, Tokens};
-use didymium_store::Store;
+use didymium_api::v1::admin_service_client::AdminServiceClient;
+use didymium_api::v1::{
+    CreateTokenRequest, ListTokensRequest, RevokeTokenRequest, Role as WireRole, Token,
+};
+use didymium_server::{NewToken, Role, TokenError, Tokens};
+use prost_types::Timestamp;
 
-use crate::args::{OutputArgs, RoleArg, StoreArgs, TokenCommand};
+use crate::args::{OutputArgs, RoleArg, TokenCommand};
 use crate::failure::Failure;
 use crate::now_ms;
 use crate::output::write_batch;
+use crate::target::Target;
 
 pub(crate) async fn run(command: TokenCommand) -> Result<(), Failure> {
     match command {
@@ -18,7 +23,7 @@ pub(crate) async fn run(command: TokenCommand) -> Result<(), Failure> {
             role,
             tables,
             expires_in,
-            store,
+            target,
         } => {
             let now_ms = now_ms();
             let life = expires_in.map(|life| i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
@@ -29,50 +34,98 @@ pub(crate) async fn run(command: TokenCommand) -> Result<(), Failure> {
                 valid_from_ms: None,
                 expires_ms: life.map(|life| now_ms.saturating_add(life)),
             };
-            let (token, record) = tokens(store).await?.create(new, now_ms).await?;
+            let (secret, token) = create(Target::of(&target).await?, new, now_ms).await?;
             eprintln!(
                 "token {} for {}: keep it now, it is not shown again",
-                record.id, record.name
+                token.id, token.name
             );
             #[expect(clippy::print_stdout, reason = "what the command is for")]
             {
-                println!("{token}");
+                println!("{secret}");
             }
             Ok(())
         }
-        TokenCommand::List { store } => {
-            let records = tokens(store).await?.list().await?;
-            write_batch(listed(&records)?, &OutputArgs::default())
+        TokenCommand::List { target } => {
+            let tokens = match Target::of(&target).await? {
+                Target::Store(store) => {
+                    let records = Tokens::of(store).list().await?;
+                    records.into_iter().map(Token::from).collect()
+                }
+                Target::Server(connection) => {
+                    let mut admin = AdminServiceClient::new(connection);
+                    let listed = admin.list_tokens(ListTokensRequest {}).await?;
+                    listed.into_inner().tokens
+                }
+            };
+            write_batch(listed(&tokens)?, &OutputArgs::default())
         }
-        TokenCommand::Revoke { id, store } => {
-            let record = tokens(store).await?.revoke(&id, now_ms()).await?;
-            eprintln!("token {} of {} is revoked", record.id, record.name);
+        TokenCommand::Revoke { id, target } => {
+            let token = match Target::of(&target).await? {
+                Target::Store(store) => Token::from(Tokens::of(store).revoke(&id, now_ms()).await?),
+                Target::Server(connection) => {
+                    let mut admin = AdminServiceClient::new(connection);
+                    let revoked = admin.revoke_token(RevokeTokenRequest { id }).await?;
+                    revoked.into_inner().token.unwrap_or_default()
+                }
+            };
+            eprintln!("token {} of {} is revoked", token.id, token.name);
             Ok(())
         }
     }
 }
 
-async fn tokens(store: StoreArgs) -> Result<Tokens, Failure> {
-    let store = Store::open(store.store).await?;
-    Ok(Tokens::of(Arc::new(store)))
+/// The text of a new token, and what is kept of it.
+async fn create(target: Target, new: NewToken, now_ms: i64) -> Result<(String, Token), Failure> {
+    match target {
+        Target::Store(store) => {
+            let (secret, record) = Tokens::of(store).create(new, now_ms).await?;
+            Ok((secret, record.into()))
+        }
+        Target::Server(connection) => {
+            let request = CreateTokenRequest {
+                name: new.name,
+                role: WireRole::from(new.role).into(),
+                tables: new.tables,
+                valid_from: None,
+                expires: new.expires_ms.map(timestamp),
+            };
+            let made = AdminServiceClient::new(connection)
+                .create_token(request)
+                .await?;
+            let made = made.into_inner();
+            Ok((made.secret, made.token.unwrap_or_default()))
+        }
+    }
 }
 
-fn listed(records: &[TokenRecord]) -> Result<RecordBatch, Failure> {
-    let texts = |text: fn(&TokenRecord) -> String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(records.iter().map(text)))
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp {
+        seconds: ms.div_euclid(1000),
+        nanos: (ms.rem_euclid(1000) * 1_000_000) as i32,
+    }
+}
+
+fn listed(tokens: &[Token]) -> Result<RecordBatch, Failure> {
+    let texts = |text: fn(&Token) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(tokens.iter().map(text)))
     };
-    let times = |time: fn(&TokenRecord) -> Option<i64>| -> ArrayRef {
-        let times = TimestampMillisecondArray::from_iter(records.iter().map(time));
-        Arc::new(times.with_timezone("UTC"))
+    let times = |time: fn(&Token) -> Option<Timestamp>| -> ArrayRef {
+        let ms = |time: Timestamp| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000;
+        let times = tokens.iter().map(|token| time(token).map(ms));
+        Arc::new(TimestampMillisecondArray::from_iter(times).with_timezone("UTC"))
+    };
+    let role = |token: &Token| {
+        let name = token.role().as_str_name().trim_start_matches("ROLE_");
+        name.to_ascii_lowercase()
     };
     Ok(RecordBatch::try_from_iter([
         ("id", texts(|it| it.id.clone())),
         ("name", texts(|it| it.name.clone())),
-        ("role", texts(|it| it.role.to_string())),
+        ("role", texts(role)),
         ("tables", texts(|it| it.tables.join(", "))),
-        ("created", times(|it| Some(it.created_ms))),
-        ("expires", times(|it| it.expires_ms)),
-        ("revoked", times(|it| it.revoked_ms)),
+        ("created", times(|it| it.created)),
+        ("expires", times(|it| it.expires)),
+        ("revoked", times(|it| it.revoked)),
     ])?)
 }
 

@@ -1,7 +1,7 @@
-//! `sum` of integers that fails where the total is no integer of its type.
+//! `sum` of integers and decimals that fails where the total is none of its type.
 //!
-//! DataFusion's wraps round. Here integers are added as DECIMAL(38,0), which no number of rows can
-//! exceed, and the total is turned back. All other types are summed by DataFusion's own `sum`.
+//! DataFusion's wraps round. Here they are added in a decimal so wide that no number of rows can exceed
+//! it, and the total is turned back. All other types are summed by DataFusion's own `sum`.
 
 use std::sync::Arc;
 
@@ -19,8 +19,15 @@ use datafusion::logical_expr::{
 
 use crate::{Error, ErrorKind};
 
-/// What integers are added in.
-const EXACT: DataType = DataType::Decimal128(38, 0);
+/// What values with this type of total are added in; `None` for types that no sum exceeds.
+fn exact_type(total: &DataType) -> Option<DataType> {
+    match total {
+        total if total.is_integer() => Some(DataType::Decimal128(38, 0)),
+        // A narrower one has room for ten thousand million rows.
+        DataType::Decimal128(38, scale) => Some(DataType::Decimal256(76, *scale)),
+        _ => None,
+    }
+}
 
 /// The aggregate `sum`.
 pub(crate) fn checked_sum() -> Arc<AggregateUDF> {
@@ -76,15 +83,19 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         let total = args.return_field.data_type().clone();
-        if !total.is_integer() {
+        let Some(exact) = exact_type(&total) else {
             return self.inner.create_groups_accumulator(args);
-        }
+        };
         let return_field = exact_field(&args.return_field);
         let inner = self.inner.create_groups_accumulator(AccumulatorArgs {
             return_field,
             ..args
         })?;
-        Ok(Box::new(IntegerSums { inner, total }))
+        Ok(Box::new(ExactSums {
+            inner,
+            exact,
+            total,
+        }))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -111,9 +122,9 @@ impl CheckedSum {
         make: impl Fn(&Sum, AccumulatorArgs) -> Result<Box<dyn Accumulator>>,
     ) -> Result<Box<dyn Accumulator>> {
         let total = args.return_field.data_type().clone();
-        if !total.is_integer() {
+        let Some(exact) = exact_type(&total) else {
             return make(&self.inner, args);
-        }
+        };
         let return_field = exact_field(&args.return_field);
         let inner = make(
             &self.inner,
@@ -122,49 +133,49 @@ impl CheckedSum {
                 ..args
             },
         )?;
-        Ok(Box::new(IntegerSum { inner, total }))
+        Ok(Box::new(ExactSum {
+            inner,
+            exact,
+            total,
+        }))
     }
 }
 
-/// The field in which integers are added; another type's own.
+/// The field in which values are added; that of the total where it is wide enough.
 fn exact_field(total: &FieldRef) -> FieldRef {
-    if !total.data_type().is_integer() {
-        return Arc::clone(total);
+    match exact_type(total.data_type()) {
+        None => Arc::clone(total),
+        Some(exact) => Arc::new(Field::new(total.name(), exact, total.is_nullable())),
     }
-    Arc::new(Field::new(total.name(), EXACT, total.is_nullable()))
 }
 
-/// Integers as what they are added in. What comes from another accumulator's state is so already.
-fn exact(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    columns
-        .iter()
-        .map(|column| match column.data_type().is_integer() {
-            true => Ok(cast(column, &EXACT)?),
-            false => Ok(Arc::clone(column)),
-        })
-        .collect()
+/// Values as what they are added in.
+fn widened(columns: &[ArrayRef], exact: &DataType) -> Result<Vec<ArrayRef>> {
+    let columns = columns.iter().map(|column| Ok(cast(column, exact)?));
+    columns.collect()
 }
 
 fn out_of_range(total: &DataType) -> DataFusionError {
     DataFusionError::External(Box::new(Error::new(
         ErrorKind::OutOfRange,
-        format!("a sum is no {total}: sum the values as DOUBLE or DECIMAL(38,0)"),
+        format!("a sum is no {total}: sum the values as DOUBLE"),
     )))
 }
 
 #[derive(Debug)]
-struct IntegerSum {
+struct ExactSum {
     inner: Box<dyn Accumulator>,
+    exact: DataType,
     total: DataType,
 }
 
-impl Accumulator for IntegerSum {
+impl Accumulator for ExactSum {
     fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(&exact(columns)?)
+        self.inner.update_batch(&widened(columns, &self.exact)?)
     }
 
     fn retract_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
-        self.inner.retract_batch(&exact(columns)?)
+        self.inner.retract_batch(&widened(columns, &self.exact)?)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -191,12 +202,13 @@ impl Accumulator for IntegerSum {
     }
 }
 
-struct IntegerSums {
+struct ExactSums {
     inner: Box<dyn GroupsAccumulator>,
+    exact: DataType,
     total: DataType,
 }
 
-impl GroupsAccumulator for IntegerSums {
+impl GroupsAccumulator for ExactSums {
     fn update_batch(
         &mut self,
         columns: &[ArrayRef],
@@ -204,8 +216,12 @@ impl GroupsAccumulator for IntegerSums {
         filter: Option<&BooleanArray>,
         total_groups: usize,
     ) -> Result<()> {
-        self.inner
-            .update_batch(&exact(columns)?, groups, filter, total_groups)
+        self.inner.update_batch(
+            &widened(columns, &self.exact)?,
+            groups,
+            filter,
+            total_groups,
+        )
     }
 
     fn merge_batch(
@@ -235,7 +251,8 @@ impl GroupsAccumulator for IntegerSums {
         columns: &[ArrayRef],
         filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        self.inner.convert_to_state(&exact(columns)?, filter)
+        self.inner
+            .convert_to_state(&widened(columns, &self.exact)?, filter)
     }
 
     fn size(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::execution::SessionStateDefaults;
 use didymium_store as store;
 
 /// The engine's result.
@@ -135,6 +136,10 @@ impl From<&DataFusionError> for Error {
             DataFusionError::SQL(parser, _) => {
                 return Self::invalid(format!("syntax: {}", without_prefix(&parser.to_string())));
             }
+            DataFusionError::Plan(said) if said.starts_with(UNKNOWN_FUNCTION) => {
+                return from_unknown_function(said);
+            }
+            DataFusionError::Execution(said) if is_overflow(said) => ErrorKind::OutOfRange,
             DataFusionError::Plan(_)
             | DataFusionError::Execution(_)
             | DataFusionError::Configuration(_) => ErrorKind::InvalidInput,
@@ -202,9 +207,59 @@ fn from_schema(error: &SchemaError) -> Error {
     Error::invalid(format!("there is no column {}{hint}", field.flat_name()))
 }
 
+/// How DataFusion begins what it says of a function that it does not know.
+const UNKNOWN_FUNCTION: &str = "Invalid function '";
+
+/// Its own hint is one of several that come equally near, now this one and now that one.
+fn from_unknown_function(said: &str) -> Error {
+    let name = said[UNKNOWN_FUNCTION.len()..]
+        .split('\'')
+        .next()
+        .unwrap_or_default();
+    let windows = didymium_functions::window_functions();
+    if windows.iter().any(|function| function.name() == name) {
+        return Error::invalid(format!(
+            "{name} is a window function: write {name}(…) OVER (PARTITION BY series ORDER BY period_start, period_end)"
+        ));
+    }
+    let mut near: Vec<(f64, String)> = known_functions()
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(name, &known), known))
+        .filter(|(score, _)| *score > 0.8)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    near.dedup();
+    let near: Vec<String> = near.into_iter().take(3).map(|(_, name)| name).collect();
+    let hint = match near.is_empty() {
+        true => String::new(),
+        false => format!("; did you mean {}?", near.join(" or ")),
+    };
+    Error::invalid(format!("there is no function {name}{hint}"))
+}
+
+fn known_functions() -> Vec<String> {
+    let ours = crate::functions().into_iter().map(|function| function.name);
+    let scalars = SessionStateDefaults::default_scalar_functions().into_iter();
+    let aggregates = SessionStateDefaults::default_aggregate_functions().into_iter();
+    let windows = SessionStateDefaults::default_window_functions().into_iter();
+    ours.chain(scalars.map(|it| it.name().to_owned()))
+        .chain(aggregates.map(|it| it.name().to_owned()))
+        .chain(windows.map(|it| it.name().to_owned()))
+        .collect()
+}
+
+/// What functions say of a result that their type does not hold, in many words.
+fn is_overflow(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["overflow", "out of range"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
 fn from_arrow(error: &ArrowError) -> Error {
     let kind = match error {
         ArrowError::ArithmeticOverflow(_) => ErrorKind::OutOfRange,
+        ArrowError::ComputeError(said) if is_overflow(said) => ErrorKind::OutOfRange,
         ArrowError::IoError(..) => ErrorKind::Unavailable,
         ArrowError::ParquetError(_) => ErrorKind::Corrupt,
         ArrowError::NotYetImplemented(_) => ErrorKind::Unsupported,

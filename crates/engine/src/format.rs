@@ -1,6 +1,7 @@
 //! Rows in the forms that programs without Arrow, or without gRPC, read.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -39,8 +40,36 @@ enum Writer {
     Ndjson(arrow::json::Writer<Vec<u8>, LineDelimited>),
     /// The header, until it is given.
     Csv(Vec<u8>),
-    Parquet(Box<ArrowWriter<Vec<u8>>>),
+    Parquet {
+        writer: Box<ArrowWriter<Written>>,
+        written: Written,
+    },
 }
+
+/// What a writer that keeps its target has written so far.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of a row group that is written as soon as it has them.
+const ROW_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 impl FormatEncoder {
     /// An encoder for rows of this schema.
@@ -66,8 +95,11 @@ impl FormatEncoder {
             Format::Parquet => {
                 let zstd = Compression::ZSTD(ZstdLevel::default());
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties));
-                Writer::Parquet(Box::new(writer.map_err(of_parquet)?))
+                let written = Written::default();
+                let writer =
+                    ArrowWriter::try_new(written.clone(), Arc::clone(schema), Some(properties));
+                let writer = Box::new(writer.map_err(of_parquet)?);
+                Writer::Parquet { writer, written }
             }
         };
         Ok(Self { writer })
@@ -98,9 +130,12 @@ impl FormatEncoder {
                 Ok(part)
             }
             // A row group is whole before any of it is written.
-            Writer::Parquet(writer) => {
+            Writer::Parquet { writer, written } => {
                 writer.write(rows).map_err(of_parquet)?;
-                Ok(Vec::new())
+                if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                    writer.flush().map_err(of_parquet)?;
+                }
+                Ok(written.take())
             }
         }
     }
@@ -127,13 +162,19 @@ impl FormatEncoder {
                 Ok(writer.into_inner())
             }
             Writer::Csv(header) => Ok(header),
-            Writer::Parquet(writer) => writer.into_inner().map_err(of_parquet),
+            Writer::Parquet { writer, written } => {
+                writer.close().map_err(of_parquet)?;
+                Ok(written.take())
+            }
         }
     }
 }
 
 /// Rows as CSV, by a writer of their own: it keeps what it writes to.
 fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>> {
+    if rows.num_columns() == 0 {
+        return Ok(Vec::new());
+    }
     let builder = arrow::csv::WriterBuilder::new().with_header(header);
     let mut writer = builder.build(Vec::new());
     writer.write(rows).map_err(of_arrow)?;

@@ -79,7 +79,7 @@ impl AdminService for Admin {
         );
         Ok(Response::new(CreateTokenResponse {
             secret,
-            token: Some(token(record)),
+            token: Some(record.into()),
         }))
     }
 
@@ -88,7 +88,7 @@ impl AdminService for Admin {
         _: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensResponse>, Status> {
         let records = self.tokens().list().await.map_err(of_token)?;
-        let tokens = records.into_iter().map(token).collect();
+        let tokens = records.into_iter().map(Token::from).collect();
         Ok(Response::new(ListTokensResponse { tokens }))
     }
 
@@ -102,27 +102,34 @@ impl AdminService for Admin {
         let record = revoked.map_err(of_token)?;
         tracing::info!(id, name = record.name, by = caller.name, "token revoked");
         Ok(Response::new(RevokeTokenResponse {
-            token: Some(token(record)),
+            token: Some(record.into()),
         }))
     }
 }
 
-fn token(record: TokenRecord) -> Token {
-    Token {
-        id: record.id,
-        name: record.name,
-        role: match record.role {
-            Role::Read => WireRole::Read,
-            Role::Write => WireRole::Write,
-            Role::Schedule => WireRole::Schedule,
-            Role::Admin => WireRole::Admin,
+impl From<TokenRecord> for Token {
+    fn from(record: TokenRecord) -> Self {
+        Self {
+            id: record.id,
+            name: record.name,
+            role: WireRole::from(record.role).into(),
+            tables: record.tables,
+            created: Some(timestamp(record.created_ms)),
+            valid_from: record.valid_from_ms.map(timestamp),
+            expires: record.expires_ms.map(timestamp),
+            revoked: record.revoked_ms.map(timestamp),
         }
-        .into(),
-        tables: record.tables,
-        created: Some(timestamp(record.created_ms)),
-        valid_from: record.valid_from_ms.map(timestamp),
-        expires: record.expires_ms.map(timestamp),
-        revoked: record.revoked_ms.map(timestamp),
+    }
+}
+
+impl From<Role> for WireRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Read => Self::Read,
+            Role::Write => Self::Write,
+            Role::Schedule => Self::Schedule,
+            Role::Admin => Self::Admin,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -33,7 +33,7 @@ pub(crate) struct Answer {
     place: Place,
     result: QueryResult,
     /// How it ended, if it did before its client had gone.
-    ended: Option<Code>,
+    ended: OnceLock<Code>,
 }
 
 impl Desk {
@@ -113,7 +113,7 @@ impl Call {
             desk,
             place,
             result,
-            ended: None,
+            ended: OnceLock::new(),
         })
     }
 
@@ -295,7 +295,7 @@ impl Answer {
         let next = tokio::select! {
             biased;
             stopped = stopped(&self.desk, &self.place) => {
-                self.ended.get_or_insert(stopped.code());
+                self.ended.get_or_init(|| stopped.code());
                 return Err(stopped);
             }
             next = self.result.next() => next,
@@ -303,30 +303,28 @@ impl Answer {
         let entry = &self.place.entry;
         match next {
             None => {
-                self.ended.get_or_insert(Code::Ok);
+                self.ended.get_or_init(|| Code::Ok);
                 Ok(None)
             }
             Some(Ok(rows)) => {
                 entry.sent(rows.num_rows());
                 Ok(Some(rows))
             }
-            Some(Err(error)) => {
-                let status = self.failed(&error);
-                self.ended.get_or_insert(status.code());
-                Err(status)
-            }
+            Some(Err(error)) => Err(self.failed(&error)),
         }
     }
 
     /// A failure of this query, as its client is told.
     pub(crate) fn failed(&self, error: &Error) -> Status {
-        status(error, self.query_id())
+        let status = status(error, self.query_id());
+        self.ended.get_or_init(|| status.code());
+        status
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let code = self.ended.unwrap_or(Code::Cancelled);
+        let code = self.ended.get().copied().unwrap_or(Code::Cancelled);
         note_end(&self.desk, &self.place.entry, code);
     }
 }

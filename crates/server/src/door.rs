@@ -106,6 +106,7 @@ pub(crate) async fn guard(
     let peer = request.extensions().get::<TcpConnectInfo>();
     let mut note = Note {
         peer: peer.and_then(TcpConnectInfo::remote_addr),
+        trace_id: trace_id(request.headers()),
         rule: rule_of(&path).map(|(known, _)| known),
         path,
         caller: "nobody".to_owned(),
@@ -123,10 +124,14 @@ pub(crate) async fn guard(
             }
         }
         Ok(caller) => {
+            if note.rule.is_none() {
+                return unknown(&mut note, is_grpc);
+            }
             request.extensions_mut().insert(caller);
             let response = next.run(request).await;
             if !is_grpc {
-                note.end(code_of_http(response.status()));
+                let code = response.extensions().get::<Code>().copied();
+                note.end(code.unwrap_or_else(|| code_of_http(response.status())));
                 return response;
             }
             if let Some(status) = Status::from_header_map(response.headers()) {
@@ -147,6 +152,20 @@ pub(crate) async fn guard(
     }
 }
 
+/// What is said of a path that leads nowhere. Nothing without a rule reaches a service.
+fn unknown(note: &mut Note, is_grpc: bool) -> Response {
+    let (code, why) = match is_grpc {
+        true => (Code::Unimplemented, "there is no such call"),
+        false => (Code::NotFound, "there is nothing here"),
+    };
+    note.end(code);
+    let status = Status::new(code, format!("{}: {why}", note.path));
+    match is_grpc {
+        true => status.into_http::<Body>().map(axum::body::Body::new),
+        false => problem(&status),
+    }
+}
+
 /// What is written of a call, once, when it is over: who made it, and what came of it.
 struct Note {
     path: String,
@@ -154,6 +173,8 @@ struct Note {
     rule: Option<&'static str>,
     caller: String,
     peer: Option<SocketAddr>,
+    /// The caller's own trace, by which its log and ours are one.
+    trace_id: Option<String>,
     arrived: Instant,
     desk: Arc<Desk>,
     is_noted: bool,
@@ -173,6 +194,7 @@ impl Note {
             method = self.path,
             caller = self.caller,
             peer,
+            trace_id = self.trace_id,
             ?code,
             elapsed = ?self.arrived.elapsed(),
             "call"
@@ -205,14 +227,22 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
     let role = match rule_of(&note.path) {
         Some((_, Rule::Anybody)) => return Ok(Caller::nobody()),
         Some((_, Rule::AtLeast(role))) => role,
-        // What nobody gave a rule is for nobody; the services say that they do not know it.
-        None => Role::Admin,
+        // What nobody gave a rule is for nobody.
+        None => Role::Read,
     };
     let now_ms = desk.engine.now_ms();
     let caller = desk.door.caller(headers, note.peer, now_ms).await?;
     note.caller.clone_from(&caller.name);
     caller.require(role)?;
     Ok(caller)
+}
+
+/// The trace of a W3C `traceparent`.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let id = parent.split('-').nth(1)?;
+    let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit());
+    is_id.then(|| id.to_owned())
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

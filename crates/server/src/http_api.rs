@@ -79,6 +79,8 @@ pub(crate) fn problem(status: &Status) -> Response {
         "code": format!("{:?}", status.code()),
     });
     let mut response = answer(http, "application/problem+json", format!("{problem}\n"));
+    // For the log, which has gRPC's words.
+    response.extensions_mut().insert(status.code());
     if http == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
         response

@@ -133,7 +133,7 @@ impl Metrics {
     }
     /// A query has ended.
     pub(crate) fn query_ended(&self, protocol: Protocol, code: Code, end: &QueryEnd) {
-        let code = format!("{code:?}");
+        let code = word(code);
         let labels = QueryLabels { protocol, code };
         self.durations
             .get_or_create(&labels)
@@ -155,7 +155,7 @@ impl Metrics {
         let labels = CallLabels {
             grpc_service,
             grpc_method,
-            grpc_code: format!("{code:?}"),
+            grpc_code: word(code),
         };
         self.handled.get_or_create(&labels).inc();
     }
@@ -173,6 +173,15 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// A code in the words of gRPC's own metrics, which are Go's.
+fn word(code: Code) -> String {
+    match code {
+        Code::Ok => "OK".to_owned(),
+        Code::Cancelled => "Canceled".to_owned(),
+        code => format!("{code:?}"),
     }
 }
 

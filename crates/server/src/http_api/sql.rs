@@ -137,42 +137,78 @@ async fn next(answer: &mut Answer, encoder: &mut FormatEncoder) -> Result<Option
     part.map(Some).map_err(|error| answer.failed(&error))
 }
 
-/// The form that the client likes best among those that there are.
+/// The form that the client likes best among those that there are: the heaviest one, and of those the
+/// first that is named. A weight of 0 excludes what it stands by.
 fn form(headers: &HeaderMap) -> Result<(&'static str, Format), Status> {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
-    let mut accepted: Vec<(f32, &str)> = accepted
+    let accepted: Vec<Accepted> = accepted
         .flat_map(|accepted| accepted.split(','))
-        .map(|kind| {
-            let (kind, rest) = kind.split_once(';').unwrap_or((kind, ""));
-            let weight = rest
-                .trim()
-                .strip_prefix("q=")
-                .and_then(|it| it.parse().ok());
-            (weight.unwrap_or(1.0), kind.trim())
-        })
+        .map(Accepted::of)
         .collect();
-    accepted.sort_by(|a, b| b.0.total_cmp(&a.0));
     if accepted.is_empty() {
         return Ok(FORMS[0]);
     }
-    let form = accepted
-        .iter()
-        .filter(|(weight, _)| *weight > 0.0)
-        .find_map(|(_, kind)| {
-            let fits = |(known, _): &&(&str, Format)| {
-                *kind == "*/*"
-                    || known.eq_ignore_ascii_case(kind)
-                    || kind
-                        .strip_suffix('*')
-                        .is_some_and(|start| known.starts_with(start))
-            };
-            FORMS.iter().find(fits).copied()
+    // What is said of a form itself counts before what is said of all of its kind.
+    let weight = |known: &str| {
+        let fitting = accepted.iter().filter(|it| it.fits(known));
+        fitting
+            .max_by_key(|it| it.exactness())
+            .map_or(0.0, |it| it.weight)
+    };
+    let mut best: Option<(f32, usize, (&str, Format))> = None;
+    for form in FORMS {
+        let weight = weight(form.0);
+        let place = accepted
+            .iter()
+            .position(|it| it.fits(form.0))
+            .unwrap_or(usize::MAX);
+        let is_better = best.is_none_or(|(heaviest, first, _)| {
+            weight > heaviest || (weight == heaviest && place < first)
         });
-    form.ok_or_else(|| {
+        if weight > 0.0 && is_better {
+            best = Some((weight, place, form));
+        }
+    }
+    best.map(|(_, _, form)| form).ok_or_else(|| {
         let known = FORMS.map(|(kind, _)| kind);
         invalid(format!("Accept: there is only {}", known[..5].join(", ")))
     })
+}
+
+/// One entry of an Accept header.
+struct Accepted {
+    kind: String,
+    weight: f32,
+}
+
+impl Accepted {
+    fn of(entry: &str) -> Self {
+        let entry = entry.to_ascii_lowercase();
+        let mut parts = entry.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_owned();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok());
+        let weight = weight.unwrap_or(1.0);
+        Self { kind, weight }
+    }
+
+    fn fits(&self, known: &str) -> bool {
+        self.kind == "*/*"
+            || self.kind == known
+            || self
+                .kind
+                .strip_suffix('*')
+                .is_some_and(|start| known.starts_with(start))
+    }
+
+    /// How much it says: all forms, those of a kind, or one.
+    fn exactness(&self) -> usize {
+        match self.kind.as_str() {
+            "*/*" => 0,
+            kind if kind.ends_with('*') => 1,
+            _ => 2,
+        }
+    }
 }
 
 /// The statement and how to run it: a JSON object, or its text alone.
@@ -180,7 +216,10 @@ fn asked(headers: &HeaderMap, body: &[u8], desk: &Desk) -> Result<(QueryRequest,
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
-    let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
+    let is_json = kind.is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("application/json")
+    });
     let mut options = SessionOptions::of(headers, &desk.seal)?;
     if !is_json {
         let sql = std::str::from_utf8(body).map_err(|_| invalid("the statement is no UTF-8"))?;
@@ -238,8 +277,12 @@ fn parameter(value: &serde_json::Value) -> Result<Value, Status> {
         serde_json::Value::String(text) => Value::Text(text.clone()),
         serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => Value::Integer(number),
-            (None, Some(number)) => Value::Double(number),
-            (None, None) => return Err(invalid(format!("{number} is no value of a parameter"))),
+            (None, Some(double)) if number.is_f64() => Value::Double(double),
+            _ => {
+                return Err(invalid(format!(
+                    "{number} is no BIGINT: send it as a text and cast it"
+                )));
+            }
         },
         other => {
             return Err(invalid(format!(
