@@ -26,6 +26,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use args::Command;
 use failure::Failure;
 
+/// Gives memory back that a query has freed: the system's own keeps it, and the ceiling would count it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Whether the command is done, and what still runs for it is broken off.
 static ENDING: AtomicBool = AtomicBool::new(false);
 

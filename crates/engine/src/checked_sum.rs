@@ -158,7 +158,10 @@ fn widened(columns: &[ArrayRef], exact: &DataType) -> Result<Vec<ArrayRef>> {
 fn out_of_range(total: &DataType) -> DataFusionError {
     DataFusionError::External(Box::new(Error::new(
         ErrorKind::OutOfRange,
-        format!("a sum is no {total}: sum the values as DOUBLE"),
+        match total.is_integer() {
+            true => format!("a sum is no {total}: sum the values as DOUBLE or DECIMAL(38,0)"),
+            false => format!("a sum is no {total}: sum the values as DOUBLE"),
+        },
     )))
 }
 

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
 /// The schema that a result is sent in: views, dictionaries and run-ends as the plain types that
-/// they stand for, times in microseconds. Older Arrow readers lack the former; pandas alone reads
+/// they stand for, large lists as lists, times in microseconds. Older Arrow readers lack the former; pandas alone reads
 /// nanoseconds.
 pub(crate) fn conformed_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(
@@ -55,10 +55,11 @@ fn plain(data_type: &DataType) -> DataType {
         }
         DataType::Time64(TimeUnit::Nanosecond) => DataType::Time64(TimeUnit::Microsecond),
         DataType::Duration(TimeUnit::Nanosecond) => DataType::Duration(TimeUnit::Microsecond),
-        DataType::List(item) | DataType::ListView(item) => DataType::List(conformed_field(item)),
-        DataType::LargeList(item) | DataType::LargeListView(item) => {
-            DataType::LargeList(conformed_field(item))
-        }
+        // No list of one row is so long that it needs the larger form, which Flight does not carry.
+        DataType::List(item)
+        | DataType::ListView(item)
+        | DataType::LargeList(item)
+        | DataType::LargeListView(item) => DataType::List(conformed_field(item)),
         DataType::FixedSizeList(item, size) => {
             DataType::FixedSizeList(conformed_field(item), *size)
         }

@@ -81,7 +81,7 @@ impl IpcEncoder {
 ///
 /// # Errors
 /// `Internal` for types without a size.
-pub fn pieces(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+pub(crate) fn pieces(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
     // The size of a slice is not the size of the buffers that it shares.
     let bytes = rows
         .columns()

@@ -39,7 +39,8 @@ mod yielding;
 
 pub use catalog::{CATALOG_NAME, CatalogTable, SCHEMA_NAMES};
 pub use describe::Description;
-pub use encode::{IpcEncoder, pieces};
+pub use encode::IpcEncoder;
+pub(crate) use encode::pieces;
 pub use engine::{Clock, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Format, FormatEncoder};

@@ -22,7 +22,7 @@ use crate::engine::Planning;
 use crate::warnings::warnings;
 use crate::{
     Engine, Error, ErrorKind, Grants, Parameters, Reading, Result, RunningQuery, Share, Warning,
-    guard, views,
+    guard, pieces, views,
 };
 
 /// One statement and how to run it.
@@ -95,7 +95,7 @@ struct Deadline {
     after: Duration,
 }
 
-/// Batches that wait for a slow client.
+/// Pieces of rows that wait for a slow client.
 const WAITING_BATCHES: usize = 2;
 
 pub(crate) async fn start(
@@ -263,18 +263,18 @@ async fn run(
     while let Some(batch) = stream.next().await {
         let batch = conform(&batch?, &schema)
             .map_err(|error| Error::from(datafusion::common::DataFusionError::from(error)))?;
-        if batch.num_rows() == 0 {
-            continue;
-        }
         let limit = engine.limits().idle;
-        match tokio::time::timeout(limit, rows.send(Ok(batch))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(()),
-            Err(_) => {
-                return Err(Error::new(
-                    ErrorKind::Deadline,
-                    format!("the query was stopped: its rows were not read for {limit:?}"),
-                ));
+        // Long rows wait in small pieces for a reader that is slow.
+        for piece in pieces(&batch)? {
+            match tokio::time::timeout(limit, rows.send(Ok(piece))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Deadline,
+                        format!("the query was stopped: its rows were not read for {limit:?}"),
+                    ));
+                }
             }
         }
     }

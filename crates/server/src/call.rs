@@ -15,7 +15,7 @@ use crate::desk::Desk;
 use crate::metrics::{Protocol, QueryEnd};
 use crate::running::{Arrival, Entry, Place};
 use crate::slots::Slot;
-use crate::status::{overloaded, status};
+use crate::status::{overloaded, status, turned_away};
 
 /// When a client who found the queue full may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -56,8 +56,9 @@ impl Desk {
             now_ms: self.engine.now_ms(),
         };
         let place = self.running.enter(&arrival)?;
-        if self.memory.is_short() {
-            return Err(overloaded(&place.entry.query_id, COME_AGAIN));
+        // Where nothing runs, waiting frees nothing.
+        if self.memory.is_short() && self.running.count() > 1 {
+            return Err(turned_away("the server is short of memory", COME_AGAIN));
         }
         caller.lend_rights(&mut request);
         if request.sql.contains("queries") {

@@ -20,6 +20,7 @@ use crate::caller::{Caller, Role};
 use crate::desk::Desk;
 use crate::failures::Failures;
 use crate::http_api::problem;
+use crate::request::invalid;
 use crate::rules::{Rule, rule_of};
 use crate::status::turned_away;
 use crate::tokens::{TokenError, Tokens};
@@ -135,6 +136,12 @@ pub(crate) async fn guard(
                 return response;
             }
             if let Some(status) = Status::from_header_map(response.headers()) {
+                if is_unreadable(&status) {
+                    note.end(Code::InvalidArgument);
+                    let status =
+                        invalid(format!("the request can't be read: {}", status.message()));
+                    return status.into_http::<Body>().map(axum::body::Body::new);
+                }
                 note.end(status.code());
                 return response;
             }
@@ -150,6 +157,17 @@ pub(crate) async fn guard(
             })
         }
     }
+}
+
+/// Whether the transport could not read what the client sent, which it calls an error of ours.
+fn is_unreadable(status: &Status) -> bool {
+    status.code() == Code::Internal
+        && [
+            "failed to decode Protobuf message",
+            "protocol error: received message",
+        ]
+        .iter()
+        .any(|words| status.message().starts_with(words))
 }
 
 /// What is said of a path that leads nowhere. Nothing without a rule reaches a service.

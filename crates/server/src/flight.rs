@@ -30,7 +30,7 @@ use arrow_flight::{
     HandshakeResponse, IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use bytes::Bytes;
-use didymium_engine::{ErrorKind, pieces};
+use didymium_engine::{Error, ErrorKind};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
@@ -52,6 +52,9 @@ use crate::status::refused;
 const CREATE_PREPARED_STATEMENT: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED_STATEMENT: &str = "ClosePreparedStatement";
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+
+/// The longest row: ADBC takes messages of 16 MiB.
+const ROW_BYTES: usize = 15 * 1024 * 1024;
 
 /// Every action, with what it takes and gives.
 const ACTIONS: [(&str, &str); 6] = [
@@ -536,15 +539,25 @@ fn rows_of(answer: Answer) -> impl Stream<Item = Result<RecordBatch, Status>> + 
         let Some(rows) = answer.next().await? else {
             return Ok(None);
         };
-        let pieces = pieces(&rows).map_err(|error| answer.failed(&error))?;
-        Ok::<_, Status>(Some((pieces, answer)))
+        if rows.num_rows() == 1 && bytes_of(&rows) > ROW_BYTES {
+            return Err(answer.failed(&Error::new(
+                ErrorKind::OverLimit,
+                format!("one row takes more than {ROW_BYTES} bytes: select fewer columns or shorter values"),
+            )));
+        }
+        Ok::<_, Status>(Some((rows, answer)))
     });
     batches
-        .map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok)))
-        .try_flatten()
 }
 
-/// Rows as Flight sends them. They are of a fitting size already.
+/// What the rows take themselves: buffers may be shared with others.
+fn bytes_of(rows: &RecordBatch) -> usize {
+    let columns = rows.columns().iter();
+    let sizes = columns.map(|column| column.to_data().get_slice_memory_size());
+    sizes.filter_map(Result::ok).sum()
+}
+
+/// Rows as Flight sends them. The engine gives them in pieces of a fitting size.
 fn encoded(
     schema: SchemaRef,
     rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
