@@ -535,7 +535,7 @@ impl Flight {
 
 /// A query's rows as they come.
 fn rows_of(answer: Answer) -> impl Stream<Item = Result<RecordBatch, Status>> + Send {
-    let batches = stream::try_unfold(answer, |mut answer| async move {
+    stream::try_unfold(answer, |mut answer| async move {
         let Some(rows) = answer.next().await? else {
             return Ok(None);
         };
@@ -546,8 +546,7 @@ fn rows_of(answer: Answer) -> impl Stream<Item = Result<RecordBatch, Status>> + 
             )));
         }
         Ok::<_, Status>(Some((rows, answer)))
-    });
-    batches
+    })
 }
 
 /// What the rows take themselves: buffers may be shared with others.
