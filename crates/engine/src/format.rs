@@ -68,8 +68,8 @@ impl Write for Written {
     }
 }
 
-/// Bytes of a row group that is written as soon as it has them.
-const ROW_GROUP_BYTES: usize = 16 * 1024 * 1024;
+/// Memory of a row group that is written as soon as it takes so much.
+const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 impl FormatEncoder {
     /// An encoder for rows of this schema.
@@ -132,7 +132,7 @@ impl FormatEncoder {
             // A row group is whole before any of it is written.
             Writer::Parquet { writer, written } => {
                 writer.write(rows).map_err(of_parquet)?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                if writer.memory_size() >= ROW_GROUP_BYTES {
                     writer.flush().map_err(of_parquet)?;
                 }
                 Ok(written.take())

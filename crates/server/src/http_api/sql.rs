@@ -70,10 +70,10 @@ async fn answer(desk: &Arc<Desk>, request: Request) -> Result<Response, Status> 
     let caller = Caller::of(&parts.extensions)?;
     let (kind, format) = form(&parts.headers)?;
     let coding = parts.headers.get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| coding != "identity") {
-        return Err(invalid(
-            "Content-Encoding: send the request as it is, not compressed",
-        ));
+    if let Some(coding) = coding.filter(|coding| *coding != "identity") {
+        return Err(invalid(format!(
+            "Content-Encoding: {coding:?} is not read here; send the request as it is"
+        )));
     }
     let body = to_bytes(body, BODY_BYTES).await;
     let body = body.map_err(|_| {
