@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use arrow::util::pretty::pretty_format_batches;
 use didymium_engine::{Engine, ErrorKind, Limits, QueryRequest};
 use didymium_store::Store;
 
@@ -52,6 +53,20 @@ async fn count(engine: &Arc<Engine>, sql: &str, may_write: bool) -> usize {
     rows
 }
 
+/// A statement's plan, as a reader sees it.
+async fn plan(engine: &Arc<Engine>, sql: &str) -> String {
+    let request = QueryRequest {
+        sql: format!("EXPLAIN FORMAT INDENT {sql}"),
+        ..QueryRequest::default()
+    };
+    let mut result = engine.query(request).await.unwrap();
+    let mut batches = Vec::new();
+    while let Some(batch) = result.next().await {
+        batches.push(batch.unwrap());
+    }
+    pretty_format_batches(&batches).unwrap().to_string()
+}
+
 #[tokio::test]
 async fn figures_appear_for_readers_at_their_release() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,6 +95,11 @@ async fn figures_appear_for_readers_at_their_release() {
         count(&engine, counted, false).await,
         1,
         "statistics tell nothing"
+    );
+    let plan = plan(&engine, "SELECT value FROM output").await;
+    assert!(
+        plan.contains("released") && !plan.contains("HELD"),
+        "{plan}"
     );
     TIME_MS.fetch_add(3600 * 1000, Ordering::Relaxed);
     for question in questions {

@@ -30,13 +30,22 @@ pub struct Description {
 }
 
 impl Engine {
-    /// Plans a statement and tells what it would give. Parameters without a value may stay open.
+    /// Plans a statement and tells what it would give. Parameters without a value may stay open. What is
+    /// held is let go when planning ends.
     ///
     /// # Errors
     /// What its run would say before its first row.
-    pub async fn describe(self: &Arc<Self>, request: QueryRequest) -> Result<Description> {
+    pub async fn describe(
+        self: &Arc<Self>,
+        request: QueryRequest,
+        held: impl Send + 'static,
+    ) -> Result<Description> {
         let engine = Arc::clone(self);
-        self.run_on_threads(async move {
+        let limit = self.limits().timeout;
+        let limit = request.timeout.map_or(limit, |asked| asked.min(limit));
+        self.run_within(limit, async move {
+            // Planning goes on for a while after its client has gone.
+            let _held = held;
             let described = AssertUnwindSafe(describe(&engine, request)).catch_unwind();
             described
                 .await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
@@ -24,8 +25,8 @@ use crate::session::{CATALOG, Own, SCHEMA, Tables, base_state, runtime, with_tab
 use crate::share::Share;
 use crate::system::{self, SYSTEM};
 use crate::{
-    Error, ErrorKind, Grants, Limits, Parameters, Result, RunningQuery, asof, exchange, guard,
-    options, qualify,
+    DescribedView, Error, ErrorKind, Grants, Limits, Parameters, Result, RunningQuery, asof,
+    exchange, guard, options, qualify,
 };
 
 /// Runs queries over one store.
@@ -75,6 +76,8 @@ pub(crate) struct Scope {
     hidden: Option<Arc<Vec<String>>>,
     /// Whether the caller sees them all.
     sees_all: bool,
+    /// The views of a list, once they are described; a list within a list shows none.
+    pub(crate) described: Option<Arc<Vec<DescribedView>>>,
     opened: Opened,
     /// The views around the current place, the innermost last.
     pub(crate) within: Vec<String>,
@@ -100,6 +103,7 @@ impl Scope {
             running: Arc::clone(&request.running),
             hidden: None,
             sees_all: request.may_write,
+            described: None,
             opened: Opened::new(),
             within: Vec::new(),
         })
@@ -189,7 +193,15 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let limit = self.limits.timeout;
+        self.run_within(self.limits.timeout, work).await
+    }
+
+    /// The same within a time of its own.
+    pub(crate) async fn run_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let work = self.spawn(tokio::time::timeout(limit, work));
         match work.await {
             Ok(Ok(done)) => done,
@@ -265,7 +277,7 @@ impl Engine {
         for name in system {
             let views = match system::TABLES_WITH_VIEWS.contains(&name.as_str()) {
                 true => self.views(scope).await?,
-                false => Vec::new(),
+                false => Arc::default(),
             };
             let table = match name == system::QUERIES {
                 true => system::queries(&scope.running)?,

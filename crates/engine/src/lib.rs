@@ -46,7 +46,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use format::{Format, FormatEncoder};
 pub use functions::{FunctionDoc, functions};
 pub use grants::Grants;
-pub use limits::Limits;
+pub use limits::{Limits, SQL_BYTES};
 pub use parameters::{Parameters, Value, parameter_names};
 pub use query::{QueryRequest, QueryResult};
 pub use reading::{Read, Reading};

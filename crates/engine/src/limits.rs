@@ -39,7 +39,7 @@ impl Default for Limits {
 }
 
 /// Bytes of a statement's text.
-pub(crate) const SQL_BYTES: usize = 256 * 1024;
+pub const SQL_BYTES: usize = 256 * 1024;
 
 /// Operators that follow one another without a comma or parenthesis between them. Planning takes
 /// a stack frame for each, and time that grows with their square.

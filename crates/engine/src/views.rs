@@ -81,7 +81,12 @@ impl Engine {
     }
 
     /// Every view, for a list; a damaged one is left out.
-    pub(crate) async fn views(&self, scope: &mut Scope) -> Result<Vec<DescribedView>> {
+    pub(crate) async fn views(&self, scope: &mut Scope) -> Result<Arc<Vec<DescribedView>>> {
+        if let Some(described) = &scope.described {
+            return Ok(Arc::clone(described));
+        }
+        // Views that list views would describe them all again, at every level.
+        scope.described = Some(Arc::default());
         let mut views = Vec::new();
         for name in self.store().view_names().await? {
             if !scope.grants.allows(&name) {
@@ -93,6 +98,8 @@ impl Engine {
                 Err(error) => tracing::warn!(view = name, %error, "left out of a list"),
             }
         }
+        let views = Arc::new(views);
+        scope.described = Some(Arc::clone(&views));
         Ok(views)
     }
 

@@ -8,7 +8,7 @@ use didymium_api::v1::{
     ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse,
     Role as WireRole, Token,
 };
-use didymium_engine::ErrorKind;
+use didymium_engine::{ErrorKind, Grants};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
@@ -58,6 +58,15 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let now_ms = self.desk.engine.now_ms();
         let role = role(request.role())?;
+        if let Grants::Prefixed(own) = &caller.grants {
+            let is_within = |new: &String| own.iter().any(|prefix| new.starts_with(prefix));
+            if request.tables.is_empty() || !request.tables.iter().all(is_within) {
+                return Err(refused(
+                    ErrorKind::Denied,
+                    "tables: a token opens no more than the one that makes it",
+                ));
+            }
+        }
         let expires_ms = request.expires.map(ms);
         if expires_ms.is_some_and(|expires| expires <= now_ms) {
             return Err(invalid("expires: it is past already"));

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use didymium_engine::{Description, Error, ErrorKind, QueryRequest, QueryResult, Read, Warning};
+use didymium_engine::{
+    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, SQL_BYTES, Warning,
+};
 use tonic::{Code, Status};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::metrics::{Protocol, QueryEnd};
+use crate::request::invalid;
 use crate::running::{Arrival, Entry, Place};
 use crate::slots::Slot;
 use crate::status::{overloaded, status, turned_away};
@@ -48,6 +51,12 @@ impl Desk {
         chosen: &str,
         mut request: QueryRequest,
     ) -> Result<Call, Status> {
+        if request.sql.len() > SQL_BYTES {
+            return Err(invalid(format!(
+                "the statement has {} bytes, {SQL_BYTES} are allowed: load long lists as a table",
+                request.sql.len()
+            )));
+        }
         let arrival = Arrival {
             owner: caller,
             chosen,
@@ -61,7 +70,7 @@ impl Desk {
             return Err(turned_away("the server is short of memory", COME_AGAIN));
         }
         caller.lend_rights(&mut request);
-        if request.sql.contains("queries") {
+        if request.sql.to_ascii_lowercase().contains("queries") {
             request.running = Arc::new(self.running.listed(caller));
         }
         let query_id = &place.entry.query_id;
@@ -129,8 +138,8 @@ impl Call {
             mut request,
         } = self;
         let work = Box::pin(async {
-            let _slot = turn(&desk, &place.entry, &mut request).await?;
-            Ok(desk.engine.describe(request).await?)
+            let slot = turn(&desk, &place.entry, &mut request).await?;
+            Ok(desk.engine.describe(request, slot).await?)
         });
         let description = unless_stopped(&desk, &place, work).await?;
         let grants = &place.entry.owner.grants;

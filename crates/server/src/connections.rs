@@ -12,6 +12,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -23,12 +24,34 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long a client may take to say what it speaks: the transport would wait for ever, and a thousand
+/// silent ones would keep everybody out.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// What HTTP/2 begins with; a request of HTTP/1 is no shorter.
+const PREFACE_BYTES: usize = 24;
+
 /// One client's connection. It counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     io: Io,
     peer: TcpConnectInfo,
+    /// Until when it must have said what it speaks; gone once it has.
+    opening: Option<Pin<Box<Sleep>>>,
+    heard: usize,
     _counted: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn new(io: Io, peer: TcpConnectInfo, counted: OwnedSemaphorePermit) -> Self {
+        Self {
+            io,
+            peer,
+            opening: Some(Box::pin(tokio::time::sleep(OPENING))),
+            heard: 0,
+            _counted: counted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -77,15 +100,14 @@ impl Accepting {
                 (tcp, counted) = accept(&self.listener, &self.limit) => {
                     let peer = tcp.connect_info();
                     let Some(tls) = &self.tls else {
-                        let io = Io::Plain(tcp);
-                        return Connection { io, peer, _counted: counted };
+                        return Connection::new(Io::Plain(tcp), peer, counted);
                     };
                     let agreed = tls.acceptor().accept(tcp);
                     let handshake = async move {
                         match tokio::time::timeout(HANDSHAKE, agreed).await {
                             Ok(Ok(tls)) => {
                                 let io = Io::Encrypted(Box::new(tls));
-                                Some(Connection { io, peer, _counted: counted })
+                                Some(Connection::new(io, peer, counted))
                             }
                             Ok(Err(error)) => {
                                 tracing::debug!(%error, "no TLS was agreed on");
@@ -141,10 +163,22 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let before = buffer.filled().len();
+        let polled = match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buffer),
             Io::Encrypted(io) => Pin::new(io).poll_read(cx, buffer),
+        };
+        self.heard += buffer.filled().len() - before;
+        if self.heard >= PREFACE_BYTES {
+            self.opening = None;
         }
+        if polled.is_pending()
+            && let Some(opening) = &mut self.opening
+            && opening.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use didymium_engine::ErrorKind;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
@@ -22,7 +23,7 @@ use crate::failures::Failures;
 use crate::http_api::problem;
 use crate::request::invalid;
 use crate::rules::{Rule, rule_of};
-use crate::status::turned_away;
+use crate::status::{refused, turned_away};
 use crate::tokens::{TokenError, Tokens};
 
 /// The base64 of user and password: Go's clients leave the padding out.
@@ -248,6 +249,13 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
         // What nobody gave a rule is for nobody.
         None => Role::Read,
     };
+    // A page of any site can make its reader's browser call the reader's own machine.
+    if matches!(desk.door, Door::Open) && headers.contains_key(header::ORIGIN) {
+        return Err(refused(
+            ErrorKind::Denied,
+            "web pages may not call a server that asks nobody who calls: serve with --auth token",
+        ));
+    }
     let now_ms = desk.engine.now_ms();
     let caller = desk.door.caller(headers, note.peer, now_ms).await?;
     note.caller.clone_from(&caller.name);

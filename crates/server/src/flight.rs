@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::ipc::root_as_message;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -158,12 +159,9 @@ impl Flight {
             .describe()
             .await?;
         if described.description.is_command && run {
-            let answer = self
-                .desk
-                .call(caller, Protocol::Flight, "", again)?
-                .start()
-                .await?;
-            drop(answer);
+            let call = self.desk.call(caller, Protocol::Flight, "", again)?;
+            let mut answer = call.start().await?;
+            while answer.next().await?.is_some() {}
         }
         let query_id = std::mem::take(&mut described.query_id);
         let now_ms = self.desk.engine.now_ms();
@@ -224,10 +222,9 @@ impl Flight {
                 "the statement gives rows: run it as a query, not as an update",
             ));
         }
-        self.desk
-            .call(caller, Protocol::Flight, "", request)?
-            .start()
-            .await?;
+        let call = self.desk.call(caller, Protocol::Flight, "", request)?;
+        let mut answer = call.start().await?;
+        while answer.next().await?.is_some() {}
         Ok(0)
     }
 
@@ -573,8 +570,23 @@ fn encoded(
 fn decoded(
     data: BoxStream<'static, Result<FlightData, Status>>,
 ) -> impl Stream<Item = Result<RecordBatch, Status>> + Send {
+    let data = data.and_then(|message| async { refuse_compressed(message) });
     let data = data.map_err(|status| FlightError::Tonic(Box::new(status)));
     FlightRecordBatchStream::new_from_flight_data(data).map_err(status_of)
+}
+
+/// A compressed buffer says itself how much memory to take for it, before anything can be counted.
+fn refuse_compressed(message: FlightData) -> Result<FlightData, Status> {
+    let is_compressed = root_as_message(&message.data_header).is_ok_and(|header| {
+        let rows = header.header_as_record_batch();
+        let words = header.header_as_dictionary_batch().and_then(|it| it.data());
+        let mut batches = rows.into_iter().chain(words);
+        batches.any(|batch| batch.compression().is_some())
+    });
+    match is_compressed {
+        false => Ok(message),
+        true => Err(invalid("the rows are compressed: send them as they are")),
+    }
 }
 
 fn status_of(error: FlightError) -> Status {

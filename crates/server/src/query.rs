@@ -298,7 +298,7 @@ fn progress(entry: &Entry, desk: &Desk) -> Progress {
         bytes_read: read.bytes,
         files: read.files,
         queue_position: match entry.is_queued() {
-            true => u32::try_from(desk.slots.waiting()).unwrap_or(u32::MAX),
+            true => u32::try_from(desk.slots.waiting().saturating_sub(1)).unwrap_or(u32::MAX),
             false => 0,
         },
         elapsed: entry.arrived.elapsed().try_into().ok(),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::metrics::Protocol;
-use crate::status::refused;
+use crate::status::{refused, turned_away};
 
 /// Every query on its way and the means to stop it.
 #[derive(Debug, Default)]
@@ -60,6 +60,13 @@ pub(crate) struct Arrival<'a> {
     pub(crate) now_ms: i64,
 }
 
+/// The most queries of one caller's that may be on their way: those that are not yet asked for their
+/// rows have no place in the queue.
+const MOST_OF_ONE: usize = 512;
+
+/// When whoever has more may come again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The longest id that a client may choose.
 const LONGEST_ID: usize = 64;
 
@@ -97,6 +104,13 @@ impl Running {
         let is_taken = |known: &Arc<Entry>| {
             known.query_id == entry.query_id && known.owner.id == entry.owner.id
         };
+        let own = queries.values().filter(|it| it.owner.id == entry.owner.id);
+        if own.count() >= MOST_OF_ONE {
+            return Err(turned_away(
+                "too many queries of yours are on their way",
+                AGAIN,
+            ));
+        }
         if queries.values().any(is_taken) {
             return Err(refused(
                 ErrorKind::AlreadyExists,
@@ -153,10 +167,14 @@ impl Running {
         self.queries().len()
     }
 
-    /// The one that has reserved the most memory.
+    /// The one that has reserved the most memory; none while one that was stopped for it is still letting
+    /// go.
     pub(crate) fn largest(&self) -> Option<Arc<Entry>> {
         let queries = self.queries();
-        let running = queries.values().filter(|query| !query.is_queued());
+        if queries.values().any(|query| query.is_too_large()) {
+            return None;
+        }
+        let running = queries.values().filter(|query| query.reserved() > 0);
         running.max_by_key(|query| query.reserved()).cloned()
     }
 

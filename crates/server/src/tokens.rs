@@ -124,7 +124,7 @@ impl Tokens {
             expires_ms: new.expires_ms,
             revoked_ms: None,
         };
-        self.keep(&record).await?;
+        self.keep(&record, false).await?;
         Ok((format!("{PREFIX}_{id}_{secret}"), record))
     }
 
@@ -148,7 +148,7 @@ impl Tokens {
         let unknown = || TokenError::Unknown(id.to_owned());
         let mut record = self.record(id).await?.ok_or_else(unknown)?;
         record.revoked_ms.get_or_insert(now_ms);
-        self.keep(&record).await?;
+        self.keep(&record, true).await?;
         Ok(record)
     }
 
@@ -192,12 +192,12 @@ impl Tokens {
             .map_err(|_| TokenError::Damaged(id.to_owned()))
     }
 
-    async fn keep(&self, record: &TokenRecord) -> Result<(), TokenError> {
+    async fn keep(&self, record: &TokenRecord, replace: bool) -> Result<(), TokenError> {
         let file = serde_json::to_vec_pretty(record)
             .map_err(|_| TokenError::Damaged(record.id.clone()))?;
         let kept = self
             .store
-            .put_own_file(OwnFolder::Tokens, &record.id, file, true);
+            .put_own_file(OwnFolder::Tokens, &record.id, file, replace);
         kept.await?;
         Ok(())
     }

@@ -15,13 +15,16 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::{Flight, decoded};
-use crate::caller::Caller;
+use crate::caller::{Caller, Role};
 use crate::loads::Held;
 use crate::request::invalid;
 use crate::status::{failed, refused};
 
-/// The most rows of a bind: a query takes one.
+/// The most batches of a bind: a query takes one row.
 const BOUND_BATCHES: usize = 16;
+
+/// What they may take: as much as a request with its parameters by gRPC.
+const BOUND_BYTES: usize = 1024 * 1024;
 
 impl Flight {
     /// Loads the rows, and says how many there were.
@@ -34,6 +37,8 @@ impl Flight {
     ) -> Result<i64, Status> {
         let table = table_of(&command)?;
         let options = options_of(&command, headers)?;
+        // Before its rows take memory.
+        caller.require(Role::Write)?;
         let definition = command.table_definition_options.unwrap_or_default();
         let exists = self.is_there(&table, caller).await?;
         let (create, replace) = match (exists, definition.if_not_exist(), definition.if_exists()) {
@@ -110,11 +115,15 @@ pub(super) async fn batches(
     data: BoxStream<'static, Result<FlightData, Status>>,
 ) -> Result<Vec<RecordBatch>, Status> {
     let mut batches = Vec::new();
+    let mut bytes = 0;
     let mut stream = std::pin::pin!(decoded(data));
     while let Some(batch) = unpanicked(stream.try_next()).await? {
+        bytes += batch.get_array_memory_size();
         batches.push(batch);
-        if batches.len() > BOUND_BATCHES {
-            return Err(invalid("a query takes one row of parameters"));
+        if batches.len() > BOUND_BATCHES || bytes > BOUND_BYTES {
+            return Err(invalid(
+                "a query takes one row of parameters, of at most 1 MiB",
+            ));
         }
     }
     Ok(batches)
