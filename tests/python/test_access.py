@@ -39,7 +39,16 @@ from grpc_status import rpc_status
 import harness
 import output
 from certificates import DAY, Authority, put
-from didymium.v1 import catalog_pb2, catalog_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
+from didymium.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    catalog_pb2,
+    catalog_pb2_grpc,
+    ingest_pb2,
+    ingest_pb2_grpc,
+    query_pb2,
+    query_pb2_grpc,
+)
 from harness import Server
 
 #: The roles, each of which may do all that those before it may.
@@ -65,6 +74,12 @@ CALLS = {
         "DropView": "write",
     },
     "didymium.v1.IngestService": {"Ingest": "write"},
+    "didymium.v1.AdminService": {
+        "GetStatus": "admin",
+        "CreateToken": "admin",
+        "ListTokens": "admin",
+        "RevokeToken": "admin",
+    },
     "arrow.flight.protocol.FlightService": {
         "Handshake": "read",
         "ListFlights": "read",
@@ -163,6 +178,12 @@ class Guarded:
         self.reader = self.caller("reader", "read", "--tables", "output")
         self.writer = self.caller("writer", "write", "--tables", "output")
 
+    def file_of(self, caller: Caller) -> Path:
+        """A file that holds a caller's token."""
+        file = self.server.log.with_name(f"{caller.id}.token")
+        file.write_text(caller.token)
+        return file
+
     def caller(self, name: str, role: str = "read", *options: str) -> Caller:
         """Somebody new."""
         return Caller(self.server, harness.create_token(self.server.store, name, role, *options))
@@ -173,7 +194,7 @@ def guarded(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
     """A server with granted tables and views whose names begin with `output`, and with others."""
     folder = tmp_path_factory.mktemp("access")
     own = Path(shutil.copytree(store, folder / "own"))
-    server = Server(own, folder / "server.log", "--auth", "token")
+    server = Server(own, folder / "server.log", "--auth", "token", "--max-refused", "1000000")
     guarded = Guarded(server)
     admin = guarded.admin
     for table in ("output", "output_more", SECRET, MISSING):
@@ -1311,3 +1332,41 @@ def audited(server: Server) -> list[dict[str, Any]]:
     """The lines of the audit."""
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     return [line for line in lines if line["target"] == "didymium::audit"]
+
+
+def test_whoever_fails_often_is_told_to_wait_and_a_valid_token_is_not(
+    serve: Callable[..., Server], own_store: Path
+) -> None:
+    server = serve(own_store, "--auth", "token", "--max-refused", "3")
+    valid = f"Bearer {harness.create_token(own_store, 'reader')}"
+    path = "/didymium.v1.CatalogService/ListTables"
+    codes = [outcome(server.channel, path, "Bearer wrong")[0] for _ in range(5)]
+    assert codes == [StatusCode.UNAUTHENTICATED] * 3 + [StatusCode.RESOURCE_EXHAUSTED] * 2
+    assert outcome(server.channel, path, valid)[0] == StatusCode.OK
+
+
+def test_an_admin_makes_and_ends_tokens_through_the_server(guarded: Guarded) -> None:
+    admin = admin_pb2_grpc.AdminServiceStub(guarded.admin.channel)
+    new = admin_pb2.CreateTokenRequest(name="guest", role=admin_pb2.ROLE_READ, tables=["output"])
+    made = admin.CreateToken(new)
+    guest = Caller(guarded.server, made.secret)
+    assert guest.rows("select 1") == [(1,)]
+    listed = {token.id: token for token in admin.ListTokens(admin_pb2.ListTokensRequest()).tokens}
+    assert listed[made.token.id] == made.token
+    assert admin.GetStatus(admin_pb2.GetStatusRequest()).version
+    done = harness.run("token", "list", "--url", guarded.server.url, "--token-file", guarded.file_of(guarded.admin))
+    assert made.token.id in done.stdout, done.stderr
+    admin.RevokeToken(admin_pb2.RevokeTokenRequest(id=made.token.id))
+    assert refusal(lambda: guest.rows("select 1"))[0] == StatusCode.UNAUTHENTICATED
+    unknown = admin_pb2.RevokeTokenRequest(id="0" * 12)
+    assert refusal(lambda: admin.RevokeToken(unknown))[0] == StatusCode.NOT_FOUND
+
+
+def test_a_token_makes_none_that_opens_more_than_itself(guarded: Guarded) -> None:
+    some = guarded.caller("some", "admin", "--tables", "output")
+    admin = admin_pb2_grpc.AdminServiceStub(some.channel)
+    for tables, code in {(): StatusCode.PERMISSION_DENIED, ("out",): StatusCode.PERMISSION_DENIED}.items():
+        new = admin_pb2.CreateTokenRequest(name="more", role=admin_pb2.ROLE_READ, tables=tables)
+        assert refusal(lambda: admin.CreateToken(new))[0] == code, tables  # noqa: B023
+    within = admin_pb2.CreateTokenRequest(name="less", role=admin_pb2.ROLE_READ, tables=["output_more"])
+    assert admin.CreateToken(within).secret

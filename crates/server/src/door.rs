@@ -55,10 +55,6 @@ impl Door {
         let Self::Guarded(tokens, failures) = self else {
             return Ok(Caller::local());
         };
-        let address = peer.map(|peer| peer.ip());
-        if let Some(wait) = address.and_then(|address| failures.wait(address)) {
-            return Err(turned_away("too many calls without a valid token", wait));
-        }
         let shown = headers.get_all(header::AUTHORIZATION);
         // Some clients send what they were given beside what they were told.
         for token in shown
@@ -69,7 +65,11 @@ impl Door {
                 return Ok(caller);
             }
         }
-        if let Some(address) = address {
+        // A valid token opens the door all the same: others may share its address behind a proxy.
+        if let Some(address) = peer.map(|peer| peer.ip()) {
+            if let Some(wait) = failures.wait(address) {
+                return Err(turned_away("too many calls without a valid token", wait));
+            }
             failures.add(address);
         }
         Err(Status::unauthenticated(
