@@ -76,7 +76,6 @@ def test_an_error_carries_machine_readable_details(server: Server) -> None:
         "delete from quotas",
         "truncate table quotas",
         "create table mine as select 1",
-        "create view mine as select 1",
         f"create external table mine stored as csv location '{FILE}'",
         "drop table quotas",
         "alter table quotas rename to mine",

@@ -176,7 +176,7 @@ def test_positions_and_names_go_together(server: Server) -> None:
         ("select 1", [], {"stage": integer(1)}, "$stage"),
         ("select '$1'", [integer(1)], {}, "$1"),
         ("select 1 -- $1", [integer(1)], {}, "$1"),
-        ("select ?", [integer(1)], {}, ""),
+        ("select ?, $1", [integer(1)], {}, "of one kind"),
         ("select value from as_of('reserves', $day)", [], {}, "$day"),
         ("select $1", [query_pb2.Value()], {}, ""),
         ("select $1", [number(math.nan)], {}, ""),

@@ -592,9 +592,7 @@ class Progress(_message.Message):
     files: _builtins.int
     """Files to read, once those are left out that hold nothing of what is asked for."""
     queue_position: _builtins.int
-    """While it waits, how many queries are before it. Users take turns, so that it is
-    a guess.
-    """
+    """While it waits, how many others wait: no more than that are before it."""
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
         """Time since the request arrived."""
