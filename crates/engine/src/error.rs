@@ -1,5 +1,7 @@
 //! What can go wrong with a query, by what its author can do about it.
 
+use std::sync::LazyLock;
+
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::execution::SessionStateDefaults;
@@ -222,9 +224,9 @@ fn from_unknown_function(said: &str) -> Error {
             "{name} is a window function: write {name}(…) OVER (PARTITION BY series ORDER BY period_start, period_end)"
         ));
     }
-    let mut near: Vec<(f64, String)> = known_functions()
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(name, &known), known))
+    let mut near: Vec<(f64, String)> = KNOWN_FUNCTIONS
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known.clone()))
         .filter(|(score, _)| *score > 0.8)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
@@ -237,7 +239,8 @@ fn from_unknown_function(said: &str) -> Error {
     Error::invalid(format!("there is no function {name}{hint}"))
 }
 
-fn known_functions() -> Vec<String> {
+/// The names of all functions. Making the functions takes milliseconds, so they are made once.
+static KNOWN_FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let ours = crate::functions().into_iter().map(|function| function.name);
     let scalars = SessionStateDefaults::default_scalar_functions().into_iter();
     let aggregates = SessionStateDefaults::default_aggregate_functions().into_iter();
@@ -246,7 +249,7 @@ fn known_functions() -> Vec<String> {
         .chain(aggregates.map(|it| it.name().to_owned()))
         .chain(windows.map(|it| it.name().to_owned()))
         .collect()
-}
+});
 
 /// What functions say of a result that their type does not hold, in many words.
 fn is_overflow(said: &str) -> bool {
