@@ -108,6 +108,7 @@ impl Default for Settings {
 pub struct Server {
     listener: TcpListener,
     tls: Option<Tls>,
+    seal: Seal,
     engine: Arc<Engine>,
     settings: Settings,
 }
@@ -151,6 +152,8 @@ impl Server {
         settings: Settings,
     ) -> Result<Self, ServerError> {
         let tls = settings.tls.clone().map(Tls::of).transpose()?;
+        // Before anybody connects: a store that goes away later ends no server.
+        let seal = Seal::open(engine.store()).await?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ServerError::Listen {
@@ -160,6 +163,7 @@ impl Server {
         Ok(Self {
             listener,
             tls,
+            seal,
             engine,
             settings,
         })
@@ -199,7 +203,7 @@ impl Server {
             running: Arc::default(),
             slots: Slots::new(self.settings.running, self.settings.waiting),
             loads: Loads::new(self.engine.limits().load_bytes),
-            seal: Seal::open(&store).await?,
+            seal: self.seal,
             metrics: Metrics::new(),
             memory: Memory::up_to(self.settings.memory_ceiling),
             stopping: CancellationToken::new(),
