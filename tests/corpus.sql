@@ -657,7 +657,7 @@ CREATE TABLE t AS SELECT 1
 CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/hostname'
 
 -- wrong: PERMISSION_DENIED
-COPY quotas TO '/tmp/quotas.csv'
+COPY quotas TO 'quotas.csv'
 
 -- wrong: PERMISSION_DENIED
 SET datafusion.execution.batch_size = 1

@@ -429,7 +429,7 @@ MATRIX: dict[str, tuple[Callable[[Caller, Caller, str], object], tuple[StatusCod
     "CREATE TABLE": (lambda it, _, table: it.rows(f"create table {table}_t as select 1 as one"), (DENIED,) * 4),
     "INSERT": (lambda it, _, table: it.rows(f"insert into {table} select * from {table}"), (DENIED,) * 4),
     "DROP TABLE": (lambda it, _, table: it.rows(f"drop table {table}"), (DENIED,) * 4),
-    "COPY": (lambda it, _, table: it.rows(f"copy {table} to '/tmp/didymium-access.csv'"), (DENIED,) * 4),
+    "COPY": (lambda it, _, table: it.rows(f"copy {table} to 'didymium-access.csv'"), (DENIED,) * 4),
 }
 
 

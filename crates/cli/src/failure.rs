@@ -21,6 +21,12 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::own(format!("{}: {error}", file.display())))
 }
 
+/// Where a failure began, if it began elsewhere.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> Option<String> {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.last().map(ToString::to_string)
+}
+
 impl Failure {
     /// A fault of the statement, the data or the environment.
     pub(crate) fn own(message: impl Into<String>) -> Self {
@@ -79,14 +85,8 @@ impl From<didymium_engine::Error> for Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         // What comes from the connection, and not from a server, has a cause.
-        let mut reason = String::new();
-        let mut cause = std::error::Error::source(&status);
-        while let Some(error) = cause {
-            reason = format!(": {error}");
-            cause = error.source();
-        }
-        if !reason.is_empty() {
-            return Self::unreachable(format!("no server answers{reason}"));
+        if let Some(cause) = root_cause(&status) {
+            return Self::unreachable(format!("no server answers: {cause}"));
         }
         let code = match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => 4,

@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Request, Status};
 
 use crate::args::{TargetArgs, TlsArgs};
-use crate::failure::{Failure, read_text};
+use crate::failure::{Failure, read_text, root_cause};
 use crate::now_ms;
 
 /// An open store, or a server that answers.
@@ -90,13 +90,7 @@ async fn connect(url: &str, args: &TlsArgs) -> Result<Connection, Failure> {
     };
     let endpoint = endpoint.map_err(|error| Failure::own(format!("TLS: {error}")))?;
     let channel = endpoint.connect().await.map_err(|error| {
-        use std::error::Error as _;
-        let mut reason = String::new();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            reason = format!(": {error}");
-            cause = error.source();
-        }
+        let reason = root_cause(&error).map_or_else(String::new, |cause| format!(": {cause}"));
         Failure::unreachable(format!("no server answers at {url}{reason}"))
     })?;
     Ok(InterceptedService::new(channel, Token::of(args)?))

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
 use didymium_api::v1::admin_service_client::AdminServiceClient;
-use didymium_api::v1::{
-    CreateTokenRequest, ListTokensRequest, RevokeTokenRequest, Role as WireRole, Token,
-};
+use didymium_api::v1::{CreateTokenRequest, ListTokensRequest, RevokeTokenRequest, Token};
 use didymium_server::{NewToken, Role, TokenError, Tokens};
 use prost_types::Timestamp;
 
@@ -82,26 +80,12 @@ async fn create(target: Target, new: NewToken, now_ms: i64) -> Result<(String, T
             Ok((secret, record.into()))
         }
         Target::Server(connection) => {
-            let request = CreateTokenRequest {
-                name: new.name,
-                role: WireRole::from(new.role).into(),
-                tables: new.tables,
-                valid_from: None,
-                expires: new.expires_ms.map(timestamp),
-            };
             let made = AdminServiceClient::new(connection)
-                .create_token(request)
+                .create_token(CreateTokenRequest::from(new))
                 .await?;
             let made = made.into_inner();
             Ok((made.secret, made.token.unwrap_or_default()))
         }
-    }
-}
-
-fn timestamp(ms: i64) -> Timestamp {
-    Timestamp {
-        seconds: ms.div_euclid(1000),
-        nanos: (ms.rem_euclid(1000) * 1_000_000) as i32,
     }
 }
 

@@ -79,12 +79,11 @@ impl Engine {
         }));
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         for name in system::TABLES {
-            let table = system::table(self.store(), &views, name, grants).await?;
             tables.push(CatalogTable {
                 schema: SYSTEM,
                 name: name.to_owned(),
                 is_view: false,
-                columns: Some(conformed_schema(&table.schema())),
+                columns: Some(conformed_schema(&*system::schema(name).await?)),
                 declared: Vec::new(),
                 key: Vec::new(),
                 description: String::new(),

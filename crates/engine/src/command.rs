@@ -25,32 +25,48 @@ pub(crate) enum Command {
     DropViews { names: Vec<String>, if_exists: bool },
 }
 
-impl Command {
-    /// The command that the text holds; `None` for any other statement, which [`guard::parse`] judges.
-    ///
-    /// # Errors
-    /// `InvalidInput` for text that can't be parsed, `Unsupported` for clauses that would be ignored.
-    pub(crate) fn of(sql: &str) -> Result<Option<Self>> {
-        let Statement::Statement(statement) = guard::statement(sql)? else {
-            return Ok(None);
-        };
-        match *statement {
-            SqlStatement::CreateView(view) => create_view(view).map(Some),
-            SqlStatement::Drop {
-                object_type: ObjectType::View,
-                if_exists,
+/// What a statement's text holds.
+pub(crate) enum Parsed {
+    Query(Statement),
+    Command(Command),
+}
+
+/// Parses a statement that is a query, or makes or drops views.
+///
+/// # Errors
+/// Those of [`guard::statement`] and [`guard::check`]; `Unsupported` for clauses that would be ignored.
+pub(crate) fn parsed(sql: &str) -> Result<Parsed> {
+    let statement = guard::statement(sql)?;
+    if let Some(command) = command(&statement)? {
+        return Ok(Parsed::Command(command));
+    }
+    guard::check(&statement)?;
+    Ok(Parsed::Query(statement))
+}
+
+fn command(statement: &Statement) -> Result<Option<Command>> {
+    let Statement::Statement(statement) = statement else {
+        return Ok(None);
+    };
+    match statement.as_ref() {
+        SqlStatement::CreateView(view) => create_view(view).map(Some),
+        SqlStatement::Drop {
+            object_type: ObjectType::View,
+            if_exists,
+            names,
+            cascade: false,
+            restrict: _,
+            purge: false,
+            temporary: false,
+            table: None,
+        } => {
+            let names = names.iter().map(view_name).collect::<Result<_>>()?;
+            Ok(Some(Command::DropViews {
                 names,
-                cascade: false,
-                restrict: _,
-                purge: false,
-                temporary: false,
-                table: None,
-            } => {
-                let names = names.iter().map(view_name).collect::<Result<_>>()?;
-                Ok(Some(Self::DropViews { names, if_exists }))
-            }
-            _ => Ok(None),
+                if_exists: *if_exists,
+            }))
         }
+        _ => Ok(None),
     }
 }
 
@@ -101,16 +117,12 @@ impl Engine {
     /// # Errors
     /// `NotFound`, with the names that come nearest.
     pub async fn drop_view(&self, name: &str, grants: &Grants) -> Result<()> {
-        let is_unknown = |error: &didymium_store::Error| {
-            error.kind() == didymium_store::Kind::NotFound && grants != &Grants::All
-        };
         if !grants.allows(name) {
             return Err(self.unknown(name, grants).await);
         }
         match self.store().drop_view(name).await {
-            // What comes near may be what the caller does not see.
-            Err(error) if is_unknown(&error) => Err(self.unknown(name, grants).await),
-            dropped => Ok(dropped?),
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.as_seen(error.into(), name, grants).await),
         }
     }
 
@@ -141,7 +153,7 @@ pub(crate) fn refuse_readers(request: &QueryRequest) -> Result<()> {
     }
 }
 
-fn create_view(view: CreateView) -> Result<Command> {
+fn create_view(view: &CreateView) -> Result<Command> {
     let is_plain = !view.materialized
         && !view.temporary
         && !view.secure

@@ -5,10 +5,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::parser::Statement;
 use didymium_model::Day;
 use futures::FutureExt;
 
-use crate::command::{self, Command};
+use crate::command::{self, Parsed, parsed};
 use crate::conform::conformed_schema;
 use crate::engine::Scope;
 use crate::query::{self, panicked};
@@ -55,6 +56,24 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The names of the parameters of a statement's text.
+    ///
+    /// # Errors
+    /// `InvalidInput` for text that is no statement, and for parameters written in a way of their own.
+    pub async fn parameter_names(&self, sql: String) -> Result<Vec<String>> {
+        self.run_on_threads(async move { names_of(&mut guard::statement(&sql)?) })
+            .await
+    }
+}
+
+fn names_of(statement: &mut Statement) -> Result<Vec<String>> {
+    match guard::query_of(statement) {
+        Some(query) => parameters::names(query),
+        None => Ok(Vec::new()),
+    }
+}
+
 async fn describe(engine: &Engine, mut request: QueryRequest) -> Result<Description> {
     let published_as_of = engine.pins(&request)?.day();
     let described = |schema, parameters, versions, is_command| Description {
@@ -64,19 +83,18 @@ async fn describe(engine: &Engine, mut request: QueryRequest) -> Result<Descript
         published_as_of,
         is_command,
     };
-    if Command::of(&request.sql)?.is_some() {
-        command::refuse_readers(&request)?;
-        let nothing = Arc::new(Schema::empty());
-        return Ok(described(nothing, Vec::new(), BTreeMap::new(), true));
-    }
-    let mut statement = guard::parse(&request.sql)?;
-    let names = match guard::query_of(&mut statement) {
-        Some(query) => parameters::names(query)?,
-        None => Vec::new(),
+    let mut statement = match parsed(&request.sql)? {
+        Parsed::Query(statement) => statement,
+        Parsed::Command(_) => {
+            command::refuse_readers(&request)?;
+            let nothing = Arc::new(Schema::empty());
+            return Ok(described(nothing, Vec::new(), BTreeMap::new(), true));
+        }
     };
+    let names = names_of(&mut statement)?;
     let is_open = request.parameters == Parameters::default() && !names.is_empty();
     if !is_open {
-        let plan = query::plan(engine, &request).await?;
+        let plan = query::plan(engine, statement, &request).await?;
         let schema = conformed_schema(&plan.plan.schema());
         return Ok(described(schema, Vec::new(), plan.versions, false));
     }
@@ -88,7 +106,7 @@ async fn describe(engine: &Engine, mut request: QueryRequest) -> Result<Descript
     // is as good as any, since the values themselves will decide.
     let mut first = None;
     for guesses in guesses(&constant, published_as_of) {
-        match with_open_parameters(engine, &request, &names, &guesses).await {
+        match with_open_parameters(engine, statement.clone(), &request, &names, &guesses).await {
             Ok((schema, types)) => return Ok(described(schema, types, BTreeMap::new(), false)),
             Err(error) => drop(first.get_or_insert(error)),
         }
@@ -96,7 +114,7 @@ async fn describe(engine: &Engine, mut request: QueryRequest) -> Result<Descript
     // Other places want constants as well, such as the second argument of date_bin.
     for guess in likely(published_as_of) {
         request.parameters = filled(&names, &guess);
-        if let Ok(plan) = query::plan(engine, &request).await {
+        if let Ok(plan) = query::plan(engine, statement.clone(), &request).await {
             let schema = conformed_schema(&plan.plan.schema());
             let types = names.iter().map(|name| untyped(name)).collect();
             return Ok(described(schema, types, plan.versions, false));
@@ -108,11 +126,11 @@ async fn describe(engine: &Engine, mut request: QueryRequest) -> Result<Descript
 /// The columns and the parameters' types as the planner infers them.
 async fn with_open_parameters(
     engine: &Engine,
+    mut statement: Statement,
     request: &QueryRequest,
     names: &[String],
     guesses: &BTreeMap<String, Value>,
 ) -> Result<(SchemaRef, Vec<Field>)> {
-    let mut statement = guard::parse(&request.sql)?;
     if let Some(query) = guard::query_of(&mut statement) {
         parameters::leave_open(query, guesses)?;
     }

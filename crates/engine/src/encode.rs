@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 const TARGET_BYTES: usize = 1024 * 1024;
 
 /// The longest message that is sent. Python's gRPC reads at most 4 MiB without options.
-const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+pub const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Encodes a result: its chunks together are one Arrow IPC stream, the schema once.
 pub struct IpcEncoder {
@@ -77,20 +77,24 @@ impl IpcEncoder {
     }
 }
 
-/// The rows in pieces of about 1 MiB, for messages of at most 2 MiB.
+/// The bytes of the rows themselves: a slice shares its buffers with others.
 ///
 /// # Errors
 /// `Internal` for types without a size.
+pub fn bytes_of(rows: &RecordBatch) -> Result<usize> {
+    let columns = rows.columns().iter();
+    let sizes = columns.map(|column| column.to_data().get_slice_memory_size());
+    sizes
+        .sum::<Result<usize, _>>()
+        .map_err(|error| failed(&error))
+}
+
+/// The rows in pieces of about 1 MiB, for messages of at most 2 MiB.
+///
+/// # Errors
+/// As [`bytes_of`].
 pub(crate) fn pieces(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
-    // The size of a slice is not the size of the buffers that it shares.
-    let bytes = rows
-        .columns()
-        .iter()
-        .map(|column| column.to_data().get_slice_memory_size());
-    let bytes = bytes.sum::<Result<usize, _>>();
-    let pieces = bytes
-        .map_err(|error| failed(&error))?
-        .div_ceil(TARGET_BYTES);
+    let pieces = bytes_of(rows)?.div_ceil(TARGET_BYTES);
     let pieces = pieces.clamp(1, rows.num_rows().max(1));
     let size = rows.num_rows().div_ceil(pieces).max(1);
     let starts = (0..rows.num_rows()).step_by(size);

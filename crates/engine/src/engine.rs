@@ -357,7 +357,7 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return match self.store.view(name).await? {
                     Some(view) => self.view_table(view, scope).await,
-                    None => Err(self.unknown(name, &scope.grants).await),
+                    None => Err(self.as_seen(error, name, &scope.grants).await),
                 };
             }
             Err(error) => return Err(error),
@@ -370,9 +370,18 @@ impl Engine {
     }
 
     /// What is said of a table that is not there, or that the caller does not see.
-    pub(crate) async fn unknown(&self, name: &str, grants: &Grants) -> Error {
+    pub async fn unknown(&self, name: &str, grants: &Grants) -> Error {
         let unknown = self.store.unknown_table(name, |name| grants.allows(name));
         unknown.await.into()
+    }
+
+    /// The store's own error, as the caller may be told it: what comes near to a name that is not there may
+    /// be what the caller does not see.
+    pub(crate) async fn as_seen(&self, error: Error, name: &str, grants: &Grants) -> Error {
+        match error.kind() == ErrorKind::NotFound && grants != &Grants::All {
+            true => self.unknown(name, grants).await,
+            false => error,
+        }
     }
 
     /// A relation over a table, for a caller who sees the table.
@@ -382,10 +391,13 @@ impl Engine {
         scope: &mut Scope,
     ) -> Result<Arc<dyn TableProvider>> {
         let (Source::Rows(name) | Source::View(name, ..) | Source::Commits(name)) = source;
-        if !scope.grants.allows(name) || !self.store.has_table(name).await? {
+        if !scope.grants.allows(name) {
             return Err(self.unknown(name, &scope.grants).await);
         }
-        self.provider(source, scope).await
+        match self.open(name, scope).await {
+            Ok(_) => self.provider(source, scope).await,
+            Err(error) => Err(self.as_seen(error, name, &scope.grants).await),
+        }
     }
 
     async fn provider(&self, source: &Source, scope: &mut Scope) -> Result<Arc<dyn TableProvider>> {
@@ -435,8 +447,14 @@ impl Engine {
             return Ok(Arc::clone(hidden));
         }
         let mut hidden = Vec::new();
-        if !scope.sees_all && self.store.has_table(SOURCES).await? {
-            let sources = self.store.table(SOURCES).await?;
+        let sources = match scope.sees_all {
+            true => None,
+            false => match self.store.table(SOURCES).await {
+                Err(error) if error.kind() == didymium_store::Kind::NotFound => None,
+                sources => Some(sources?),
+            },
+        };
+        if let Some(sources) = sources {
             let snapshot = sources.snapshot().await?;
             let now = self.now_ms().saturating_mul(1000);
             let releases = sources.releases(&snapshot).await?;

@@ -65,7 +65,11 @@ fn syntax(error: &datafusion::common::DataFusionError) -> Error {
     error
 }
 
-fn check(statement: &Statement) -> Result<()> {
+/// Refuses what is no query, and what only breaks a limit on its shape.
+///
+/// # Errors
+/// `Denied`, `InvalidInput`, `Unsupported`.
+pub(crate) fn check(statement: &Statement) -> Result<()> {
     let query = match statement {
         Statement::Statement(statement) => statement.as_ref(),
         Statement::Explain(explain) => match explain.statement.as_ref() {

@@ -39,15 +39,15 @@ mod yielding;
 
 pub use catalog::{CATALOG_NAME, CatalogTable, SCHEMA_NAMES};
 pub use describe::Description;
-pub use encode::IpcEncoder;
 pub(crate) use encode::pieces;
+pub use encode::{IpcEncoder, MESSAGE_BYTES, bytes_of};
 pub use engine::{Clock, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{Format, FormatEncoder};
 pub use functions::{FunctionDoc, functions};
 pub use grants::Grants;
 pub use limits::{Limits, SQL_BYTES};
-pub use parameters::{Parameters, Value, parameter_names};
+pub use parameters::{Parameters, Value};
 pub use query::{QueryRequest, QueryResult};
 pub use reading::{Read, Reading};
 pub use share::Share;

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use didymium_model::Day;
 
-use crate::{Error, Result, guard};
+use crate::{Error, Result};
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,18 +79,6 @@ impl Parameters {
 
 /// The most parameters of a statement that are numbered.
 const MOST: usize = 1024;
-
-/// The names of the parameters of a statement's text.
-///
-/// # Errors
-/// `InvalidInput` for text that is no statement, and for parameters written in a way of their own.
-pub fn parameter_names(sql: &str) -> Result<Vec<String>> {
-    let mut statement = guard::statement(sql)?;
-    match guard::query_of(&mut statement) {
-        Some(query) => names(query),
-        None => Ok(Vec::new()),
-    }
-}
 
 /// The names of a statement's parameters as they stand, each once: `1` for `$1` and for the first `?`.
 ///

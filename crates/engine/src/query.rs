@@ -10,19 +10,20 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement;
 use didymium_model::Day;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::command::Command;
+use crate::command::{Parsed, parsed};
 use crate::conform::{conform, conformed_schema};
 use crate::engine::Planning;
 use crate::warnings::warnings;
 use crate::{
     Engine, Error, ErrorKind, Grants, Parameters, Reading, Result, RunningQuery, Share, Warning,
-    guard, pieces, views,
+    pieces, views,
 };
 
 /// One statement and how to run it.
@@ -50,6 +51,13 @@ pub struct QueryRequest {
     pub author: String,
     /// The queries that the caller may know of, for `system.queries`.
     pub running: Arc<Vec<RunningQuery>>,
+}
+
+impl QueryRequest {
+    /// Shortens its time to another limit, where there is one.
+    pub fn limit_time(&mut self, limit: Option<Duration>) {
+        self.timeout = self.timeout.into_iter().chain(limit).min();
+    }
 }
 
 /// A query's rows, as they come. Dropping it stops the query.
@@ -104,10 +112,6 @@ pub(crate) async fn start(
     held: impl Send + 'static,
 ) -> Result<QueryResult> {
     let deadline = Deadline::of(engine, &request)?;
-    if let Some(command) = Command::of(&request.sql)? {
-        engine.run_command(command, &request).await?;
-        return Ok(QueryResult::without_rows(engine, deadline));
-    }
     let (planned, is_planned) = tokio::sync::oneshot::channel();
     let (sender, rows) = mpsc::channel(WAITING_BATCHES);
     let on_threads = Arc::clone(engine);
@@ -197,19 +201,6 @@ impl QueryResult {
     }
 }
 
-impl QueryResult {
-    /// What a statement gives that only does something.
-    fn without_rows(engine: &Engine, deadline: Deadline) -> Self {
-        Self {
-            planned: Planned::nothing(),
-            rows: mpsc::channel(1).1,
-            deadline,
-            ended: false,
-            running: engine.spawn(async {}),
-        }
-    }
-}
-
 impl Deadline {
     /// The request's own, or the engine's where that is sooner.
     fn of(engine: &Engine, request: &QueryRequest) -> Result<Self> {
@@ -231,14 +222,23 @@ impl Deadline {
     }
 }
 
-/// Plans the statement, says so, and sends its rows.
+/// Plans the statement, says so, and sends its rows; or does what it says.
 async fn run(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     request: &QueryRequest,
     planned: tokio::sync::oneshot::Sender<Planned>,
     rows: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
     let arrived = Instant::now();
+    let statement = match parsed(&request.sql)? {
+        Parsed::Query(statement) => statement,
+        Parsed::Command(command) => {
+            engine.run_command(command, request).await?;
+            // Where the client has gone, nobody needs to know.
+            let _ = planned.send(Planned::nothing());
+            return Ok(());
+        }
+    };
     let Plan {
         state,
         plan,
@@ -246,7 +246,7 @@ async fn run(
         warnings,
         files,
         share,
-    } = plan(engine, request).await?;
+    } = plan(engine, statement, request).await?;
     let schema = conformed_schema(&plan.schema());
     let now = Planned {
         schema: Arc::clone(&schema),
@@ -292,9 +292,12 @@ pub(crate) struct Plan {
     share: Arc<Share>,
 }
 
-/// Plans a request's query.
-pub(crate) async fn plan(engine: &Engine, request: &QueryRequest) -> Result<Plan> {
-    let mut statement = guard::parse(&request.sql)?;
+/// Plans a request's query, which is parsed.
+pub(crate) async fn plan(
+    engine: &Engine,
+    mut statement: Statement,
+    request: &QueryRequest,
+) -> Result<Plan> {
     let Planning {
         state,
         versions,

@@ -27,7 +27,7 @@ impl Share {
     }
 
     /// Bytes that the query has reserved.
-    pub fn reserved(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.reserved.load(Ordering::Relaxed)
     }
 }

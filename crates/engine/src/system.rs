@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array,
 };
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, TableProvider};
 use didymium_store::{Snapshot, Store, Table, TableKind};
 
@@ -22,6 +23,9 @@ pub(crate) const TABLES: [&str; 6] = [
     QUERIES,
     "tables",
 ];
+
+/// Those that tell of every table of the store.
+const TABLES_OF_TABLES: [&str; 4] = ["columns", "commits", "files", "tables"];
 
 /// The one that tells of the server rather than of the store.
 pub(crate) const QUERIES: &str = "queries";
@@ -70,13 +74,31 @@ pub(crate) async fn table(
     name: &str,
     grants: &Grants,
 ) -> Result<Arc<dyn TableProvider>> {
+    let opened = match TABLES_OF_TABLES.contains(&name) {
+        true => opened(store, grants).await?,
+        false => Vec::new(),
+    };
+    over(name, &opened, views).await
+}
+
+/// The columns of one of [`TABLES`], for which nothing need be read.
+pub(crate) async fn schema(name: &str) -> Result<SchemaRef> {
+    Ok(over(name, &[], &[]).await?.schema())
+}
+
+/// One of [`TABLES`] over some tables and views.
+async fn over(
+    name: &str,
+    opened: &Opened,
+    views: &[DescribedView],
+) -> Result<Arc<dyn TableProvider>> {
     let rows = match name {
         "functions" => functions_table(),
-        "tables" => tables_table(&opened(store, grants).await?, views),
-        "columns" => columns_table(&opened(store, grants).await?, views),
-        "files" => files_table(&opened(store, grants).await?),
+        "tables" => tables_table(opened, views),
+        "columns" => columns_table(opened, views),
+        "files" => files_table(opened),
         QUERIES => return queries(&[]),
-        "commits" => commits_table(&opened(store, grants).await?).await?,
+        "commits" => commits_table(opened).await?,
         _ => {
             return Err(Error::new(
                 ErrorKind::NotFound,

@@ -9,12 +9,11 @@ use didymium_api::v1::{
     Role as WireRole, Token,
 };
 use didymium_engine::{ErrorKind, Grants};
-use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::caller::{Caller, Role};
 use crate::desk::Desk;
-use crate::request::{invalid, timestamp};
+use crate::request::{invalid, ms, timestamp};
 use crate::status::{failed, refused};
 use crate::tokens::{NewToken, TokenError, TokenRecord, Tokens};
 
@@ -67,7 +66,7 @@ impl AdminService for Admin {
                 ));
             }
         }
-        let expires_ms = request.expires.map(ms);
+        let expires_ms = request.expires.as_ref().map(ms);
         if expires_ms.is_some_and(|expires| expires <= now_ms) {
             return Err(invalid("expires: it is past already"));
         }
@@ -75,7 +74,7 @@ impl AdminService for Admin {
             name: request.name,
             role,
             tables: request.tables,
-            valid_from_ms: request.valid_from.map(ms),
+            valid_from_ms: request.valid_from.as_ref().map(ms),
             expires_ms,
         };
         let made = self.tokens().create(new, now_ms).await;
@@ -131,6 +130,18 @@ impl From<TokenRecord> for Token {
     }
 }
 
+impl From<NewToken> for CreateTokenRequest {
+    fn from(new: NewToken) -> Self {
+        Self {
+            name: new.name,
+            role: WireRole::from(new.role).into(),
+            tables: new.tables,
+            valid_from: new.valid_from_ms.map(timestamp),
+            expires: new.expires_ms.map(timestamp),
+        }
+    }
+}
+
 impl From<Role> for WireRole {
     fn from(role: Role) -> Self {
         match role {
@@ -150,11 +161,6 @@ fn role(role: WireRole) -> Result<Role, Status> {
         WireRole::Schedule => Ok(Role::Schedule),
         WireRole::Admin => Ok(Role::Admin),
     }
-}
-
-fn ms(time: Timestamp) -> i64 {
-    let ms = time.seconds.saturating_mul(1000);
-    ms.saturating_add(i64::from(time.nanos) / 1_000_000)
 }
 
 fn of_token(error: TokenError) -> Status {

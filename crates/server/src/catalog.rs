@@ -24,20 +24,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// What is said of a table that is not there, or that the caller does not see.
-    async fn unknown(&self, name: &str, grants: &Grants) -> Status {
-        let store = self.engine.store();
-        let unknown = store.unknown_table(name, |name| grants.allows(name));
-        failed(&unknown.await.into())
-    }
-
     /// # Errors
     /// NOT_FOUND for a table that the caller does not see.
     async fn refuse_unseen(&self, name: &str, grants: &Grants) -> Result<(), Status> {
         let there = self.engine.store().has_table(name).await;
         match grants.allows(name) && there.map_err(of_store)? {
             true => Ok(()),
-            false => Err(self.unknown(name, grants).await),
+            false => Err(failed(&self.engine.unknown(name, grants).await)),
         }
     }
 

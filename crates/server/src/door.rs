@@ -109,7 +109,7 @@ pub(crate) async fn guard(
     let mut note = Note {
         peer: peer.and_then(TcpConnectInfo::remote_addr),
         trace_id: trace_id(request.headers()),
-        rule: rule_of(&path).map(|(known, _)| known),
+        rule: rule_of(&path),
         path,
         caller: "nobody".to_owned(),
         arrived: Instant::now(),
@@ -188,8 +188,8 @@ fn unknown(note: &mut Note, is_grpc: bool) -> Response {
 /// What is written of a call, once, when it is over: who made it, and what came of it.
 struct Note {
     path: String,
-    /// The path among those that have a rule.
-    rule: Option<&'static str>,
+    /// Its rule, with the path as it stands among those that have one.
+    rule: Option<(&'static str, Rule)>,
     caller: String,
     peer: Option<SocketAddr>,
     /// The caller's own trace, by which its log and ours are one.
@@ -204,7 +204,7 @@ impl Note {
         if std::mem::replace(&mut self.is_noted, true) {
             return;
         }
-        if let Some(path) = self.rule {
+        if let Some((path, _)) = self.rule {
             self.desk.metrics.call_ended(path, code);
         }
         let peer = self.peer.map(|peer| peer.to_string());
@@ -243,7 +243,7 @@ fn code_of_http(status: StatusCode) -> Code {
 }
 
 async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Caller, Status> {
-    let role = match rule_of(&note.path) {
+    let role = match note.rule {
         Some((_, Rule::Anybody)) => return Ok(Caller::nobody()),
         Some((_, Rule::AtLeast(role))) => role,
         // What nobody gave a rule is for nobody.

@@ -5,6 +5,7 @@
 
 mod ingest;
 mod metadata;
+mod rows;
 mod session;
 mod sql_info;
 mod statement;
@@ -12,13 +13,8 @@ mod xdbc;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
-use arrow::ipc::root_as_message;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
 use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{
@@ -31,18 +27,19 @@ use arrow_flight::{
     HandshakeResponse, IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use bytes::Bytes;
-use didymium_engine::{Error, ErrorKind};
+use didymium_engine::{ErrorKind, QueryRequest};
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::call::{Answer, within};
+use crate::call::within;
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::door::token_in;
 use crate::flight::metadata::Metadata;
+use crate::flight::rows::{encoded, rows_of};
 use crate::flight::statement::{Statement, no_ticket, parameter_schema};
 use crate::loads::MAY_LAND;
 use crate::metrics::Protocol;
@@ -53,9 +50,6 @@ use crate::status::refused;
 const CREATE_PREPARED_STATEMENT: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED_STATEMENT: &str = "ClosePreparedStatement";
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
-
-/// The longest row: ADBC takes messages of 16 MiB.
-const ROW_BYTES: usize = 15 * 1024 * 1024;
 
 /// Every action, with what it takes and gives.
 const ACTIONS: [(&str, &str); 6] = [
@@ -147,11 +141,7 @@ impl Flight {
         }
         let statement = self.statement(command, caller, headers)?;
         let mut request = statement.request()?;
-        request.timeout = request
-            .timeout
-            .into_iter()
-            .chain(grpc_timeout(headers))
-            .min();
+        request.limit_time(grpc_timeout(headers));
         let again = request.clone();
         let mut described = self
             .desk
@@ -159,9 +149,7 @@ impl Flight {
             .describe()
             .await?;
         if described.description.is_command && run {
-            let call = self.desk.call(caller, Protocol::Flight, "", again)?;
-            let mut answer = call.start().await?;
-            while answer.next().await?.is_some() {}
+            self.carry_out(again, caller).await?;
         }
         let query_id = std::mem::take(&mut described.query_id);
         let now_ms = self.desk.engine.now_ms();
@@ -222,10 +210,16 @@ impl Flight {
                 "the statement gives rows: run it as a query, not as an update",
             ));
         }
+        self.carry_out(request, caller).await?;
+        Ok(0)
+    }
+
+    /// Runs a statement that only does something, to its end.
+    async fn carry_out(&self, request: QueryRequest, caller: &Caller) -> Result<(), Status> {
         let call = self.desk.call(caller, Protocol::Flight, "", request)?;
         let mut answer = call.start().await?;
         while answer.next().await?.is_some() {}
-        Ok(0)
+        Ok(())
     }
 
     async fn prepare(&self, request: &Request<Action>, caller: &Caller) -> Result<Vec<u8>, Status> {
@@ -381,7 +375,7 @@ impl FlightService for Flight {
             return Ok(Response::new(encoded(nothing, stream::empty())));
         }
         let mut request = statement.request()?;
-        request.timeout = request.timeout.into_iter().chain(deadline).min();
+        request.limit_time(deadline);
         let call = match self
             .desk
             .call(&caller, Protocol::Flight, &run.query_id, request.clone())
@@ -506,7 +500,8 @@ impl Flight {
             Command::CommandPreparedStatementQuery(prepared) => {
                 let handle = prepared.prepared_statement_handle;
                 let mut statement = Statement::of_handle(&handle, caller, &self.desk.seal)?;
-                statement.bind(&ingest::batches(data).await?)?;
+                let rows = ingest::batches(data).await?;
+                statement.bind(&rows, &self.desk.engine).await?;
                 let handle = statement.handle(&self.desk.seal);
                 let result = DoPutPreparedStatementResult {
                     prepared_statement_handle: Some(handle),
@@ -527,72 +522,6 @@ impl Flight {
             other => return Err(not_known(&other)),
         };
         Ok(DoPutUpdateResult { record_count }.encode_to_vec())
-    }
-}
-
-/// A query's rows as they come.
-fn rows_of(answer: Answer) -> impl Stream<Item = Result<RecordBatch, Status>> + Send {
-    stream::try_unfold(answer, |mut answer| async move {
-        let Some(rows) = answer.next().await? else {
-            return Ok(None);
-        };
-        if rows.num_rows() == 1 && bytes_of(&rows) > ROW_BYTES {
-            return Err(answer.failed(&Error::new(
-                ErrorKind::OverLimit,
-                format!("one row takes more than {ROW_BYTES} bytes: select fewer columns or shorter values"),
-            )));
-        }
-        Ok::<_, Status>(Some((rows, answer)))
-    })
-}
-
-/// What the rows take themselves: buffers may be shared with others.
-fn bytes_of(rows: &RecordBatch) -> usize {
-    let columns = rows.columns().iter();
-    let sizes = columns.map(|column| column.to_data().get_slice_memory_size());
-    sizes.filter_map(Result::ok).sum()
-}
-
-/// Rows as Flight sends them. The engine gives them in pieces of a fitting size.
-fn encoded(
-    schema: SchemaRef,
-    rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
-) -> BoxStream<'static, Result<FlightData, Status>> {
-    FlightDataEncoderBuilder::new()
-        .with_schema(schema)
-        .with_max_flight_data_size(usize::MAX)
-        .build(rows.map_err(|status| FlightError::Tonic(Box::new(status))))
-        .map_err(status_of)
-        .boxed()
-}
-
-/// The rows of a client's stream.
-fn decoded(
-    data: BoxStream<'static, Result<FlightData, Status>>,
-) -> impl Stream<Item = Result<RecordBatch, Status>> + Send {
-    let data = data.and_then(|message| async { refuse_compressed(message) });
-    let data = data.map_err(|status| FlightError::Tonic(Box::new(status)));
-    FlightRecordBatchStream::new_from_flight_data(data).map_err(status_of)
-}
-
-/// A compressed buffer says itself how much memory to take for it, before anything can be counted.
-fn refuse_compressed(message: FlightData) -> Result<FlightData, Status> {
-    let is_compressed = root_as_message(&message.data_header).is_ok_and(|header| {
-        let rows = header.header_as_record_batch();
-        let words = header.header_as_dictionary_batch().and_then(|it| it.data());
-        let mut batches = rows.into_iter().chain(words);
-        batches.any(|batch| batch.compression().is_some())
-    });
-    match is_compressed {
-        false => Ok(message),
-        true => Err(invalid("the rows are compressed: send them as they are")),
-    }
-}
-
-fn status_of(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        error => invalid(format!("the rows can't be read: {error}")),
     }
 }
 

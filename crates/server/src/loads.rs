@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use didymium_engine::{Error, ErrorKind};
+use didymium_engine::ErrorKind;
 use didymium_store::{Declaration, Faults, LoadRequest, Loaded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -82,9 +82,8 @@ impl Desk {
             granted.map_err(|error| failed(&error))?;
         }
         if !caller.grants.allows(table) {
-            let unknown = store.unknown_table(table, |name| caller.grants.allows(name));
-            let error: Error = unknown.await.into();
-            return Err(failed(&error).into());
+            let unknown = self.engine.unknown(table, &caller.grants).await;
+            return Err(failed(&unknown).into());
         }
         let (files, dry_run) = (request.inputs.len(), request.options.dry_run);
         tracing::info!(table, caller = caller.name, files, dry_run, "load");

@@ -12,7 +12,7 @@ use didymium_api::v1::{
     Header, ListQueriesRequest, ListQueriesResponse, Phase, Progress, QueryRequest, QueryResponse,
     RunningQuery, Summary, Warning,
 };
-use didymium_engine::{Error, ErrorKind, IpcEncoder};
+use didymium_engine::{Error, ErrorKind, IpcEncoder, MESSAGE_BYTES};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message as _;
@@ -33,9 +33,6 @@ const EXECUTE_ROWS: usize = 1000;
 
 /// How often a client may hear of its query at most.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The longest message.
-const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The service over one engine.
 #[derive(Debug)]

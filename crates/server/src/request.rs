@@ -27,10 +27,7 @@ pub(crate) fn query_request(
         Ok((name, value))
     });
     let committed_as_of_ms = request.committed_as_of.map(|time| match time.nanos {
-        0..1_000_000_000 => Ok(time
-            .seconds
-            .saturating_mul(1000)
-            .saturating_add(i64::from(time.nanos) / 1_000_000)),
+        0..1_000_000_000 => Ok(ms(&time)),
         _ => Err(invalid(
             "committed_as_of: nanos must lie from 0 to 999,999,999",
         )),
@@ -76,6 +73,12 @@ pub(crate) fn day(field: &str, date: Date) -> Result<Day, Status> {
     let Date { year, month, day } = date;
     Day::from_ymd(year, month, day)
         .ok_or_else(|| invalid(format!("{field}: there is no day {year}-{month}-{day}")))
+}
+
+/// A moment of the wire in milliseconds since 1970.
+pub(crate) fn ms(time: &prost_types::Timestamp) -> i64 {
+    let ms = time.seconds.saturating_mul(1000);
+    ms.saturating_add(i64::from(time.nanos) / 1_000_000)
 }
 
 /// A moment as the wire has it.

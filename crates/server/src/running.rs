@@ -216,7 +216,7 @@ impl Entry {
 
     /// The memory that it has reserved.
     pub(crate) fn reserved(&self) -> usize {
-        self.share.get().map_or(0, |share| share.reserved())
+        self.share.get().map_or(0, |share| share.held())
     }
 
     /// Stops it, so that the others can go on.

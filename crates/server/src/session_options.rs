@@ -6,7 +6,7 @@ use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use didymium_engine::QueryRequest;
+use didymium_engine::{CATALOG_NAME, QueryRequest, SCHEMA_NAMES};
 use didymium_model::Day;
 use http::{HeaderMap, header};
 use tonic::Status;
@@ -107,8 +107,8 @@ impl SessionOptions {
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Untaken> {
         let value = value.filter(|value| !value.is_empty());
         match name {
-            "catalog" => only(value, "didymium"),
-            "schema" => only(value, "main"),
+            "catalog" => only(value, CATALOG_NAME),
+            "schema" => only(value, SCHEMA_NAMES[0]),
             "published_as_of" => {
                 self.published_as_of = value.map(day).transpose()?.map(Day::days_from_epoch);
                 Ok(())
@@ -133,8 +133,8 @@ impl SessionOptions {
     /// Every option that has a value, as a text.
     pub(crate) fn listed(&self) -> Vec<(&'static str, String)> {
         let fixed = [
-            ("catalog", "didymium".to_owned()),
-            ("schema", "main".to_owned()),
+            ("catalog", CATALOG_NAME.to_owned()),
+            ("schema", SCHEMA_NAMES[0].to_owned()),
         ];
         let set = [
             ("published_as_of", self.day().map(|day| day.to_string())),
@@ -162,7 +162,7 @@ impl SessionOptions {
         if request.time_zone.is_none() {
             request.time_zone.clone_from(&self.time_zone);
         }
-        request.timeout = request.timeout.into_iter().chain(self.timeout()).min();
+        request.limit_time(self.timeout());
     }
 
     fn day(&self) -> Option<Day> {

@@ -3,13 +3,12 @@
 //! A source may carry the moment of its release (`release_at`). Until then its rows, and its own row among the
 //! sources, are hidden from those who only read.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::{Result as PlanResult, internal_err};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
@@ -17,7 +16,7 @@ use datafusion::physical_expr::expressions::col;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 
-use crate::{Error, Result, Snapshot, Table};
+use crate::{Error, OfSources, Result, Snapshot, Table};
 
 /// The column that names a row's source.
 pub(crate) const SOURCE: &str = "source_id";
@@ -25,19 +24,16 @@ pub(crate) const SOURCE: &str = "source_id";
 /// The column of a source's release.
 const RELEASE: &str = "release_at";
 
-/// When sources are released, in microseconds since 1970; those that are not held back have no moment.
-pub type Releases = Arc<HashMap<String, i64>>;
-
 impl Table {
-    /// The releases of the sources in a snapshot of this table, whose rows are sources; none where it has
-    /// no such column.
+    /// The releases of the sources in a snapshot of this table, whose rows are sources, in microseconds since
+    /// 1970; none for those that are not held back, and where the table has no such column.
     ///
     /// # Errors
     /// [`Error::Precondition`] where the column is no moment, [`Error::Corrupt`] or [`Error::Unavailable`]
     /// where a file can't be read.
-    pub async fn releases(&self, snapshot: &Snapshot) -> Result<Releases> {
+    pub async fn releases(&self, snapshot: &Snapshot) -> Result<OfSources> {
         match snapshot.schema().field_with_name(RELEASE) {
-            Err(_) => return Ok(Releases::default()),
+            Err(_) => return Ok(OfSources::default()),
             Ok(field)
                 if matches!(
                     field.data_type(),
@@ -52,29 +48,8 @@ impl Table {
                 )));
             }
         }
-        let wanted: SchemaRef = Arc::new(Schema::new(vec![
-            Field::new(SOURCE, DataType::Utf8, true),
-            Field::new(
-                RELEASE,
-                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-                true,
-            ),
-        ]));
-        let mut releases = HashMap::new();
-        for file in &snapshot.files {
-            for batch in self.columns_of(file, &wanted).await? {
-                let sources = batch.column(0).as_string_opt::<i32>();
-                let moments = batch
-                    .column(1)
-                    .as_primitive_opt::<TimestampMicrosecondType>();
-                let pairs = sources
-                    .into_iter()
-                    .flatten()
-                    .zip(moments.into_iter().flatten());
-                releases.extend(pairs.filter_map(|(source, at)| Some((source?.to_owned(), at?))));
-            }
-        }
-        Ok(Arc::new(releases))
+        let moment = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        self.of_sources(snapshot, RELEASE, moment).await
     }
 }
 

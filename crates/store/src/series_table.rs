@@ -14,8 +14,8 @@ use didymium_model::{Day, Status};
 
 use crate::data_file::DataFile;
 use crate::standard_columns::SORT;
-use crate::vintages::{DECIDING, Ranks, VintagesExec, revisions_schema};
-use crate::{Declaration, Snapshot, SnapshotTable, View};
+use crate::vintages::{DECIDING, VintagesExec, revisions_schema};
+use crate::{Declaration, OfSources, Snapshot, SnapshotTable, View};
 
 /// One [`View`] of one version of a series table, as of a day's knowledge.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct SeriesTable {
     declaration: Declaration,
     view: View,
     day: Day,
-    ranks: Ranks,
+    ranks: OfSources,
     schema: SchemaRef,
     /// Whether there is nothing to choose: the view is every row.
     is_plain: bool,
@@ -37,7 +37,7 @@ impl SeriesTable {
         declaration: Declaration,
         view: View,
         day: Day,
-        ranks: Ranks,
+        ranks: OfSources,
     ) -> Self {
         let schema = match view {
             View::Current | View::Latest | View::Conflicts => rows.schema(),

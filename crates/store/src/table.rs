@@ -1,11 +1,11 @@
 //! One table of the store: its newest version, and its files.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
@@ -21,12 +21,18 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::json;
 
 use crate::data_file::DataFile;
+use crate::embargo::SOURCE;
 use crate::layout::internal;
 use crate::location::read_if_there;
 use crate::snapshot::DECLARATION_PROPERTY;
-use crate::vintages::Ranks;
 use crate::write::checksum;
 use crate::{Declaration, Error, Result, Snapshot, commit, load};
+
+/// A number for each source.
+pub type OfSources = Arc<HashMap<String, i64>>;
+
+/// What columns say of sources, by column, with the version that was read last.
+type ReadOfSources = BTreeMap<String, (u64, OfSources)>;
 
 /// A table. Snapshots of it are cheap: the log is read on from the version that is known.
 #[derive(Debug)]
@@ -37,8 +43,7 @@ pub struct Table {
     newest: tokio::sync::Mutex<Option<Newest>>,
     /// The data files whose bytes have been checked against their names.
     verified: Mutex<HashSet<String>>,
-    /// The ranks that were read last, with their version.
-    ranks: Mutex<Option<(u64, Ranks)>>,
+    of_sources: Mutex<ReadOfSources>,
 }
 
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Table {
             log,
             newest: tokio::sync::Mutex::default(),
             verified: Mutex::default(),
-            ranks: Mutex::default(),
+            of_sources: Mutex::default(),
         }
     }
 
@@ -241,42 +246,55 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Precondition`] where the table has no such columns.
-    pub async fn ranks(&self, snapshot: &Snapshot, column: &str) -> Result<Ranks> {
-        let known = self
-            .ranks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some((version, ranks)) = known
+    pub async fn ranks(&self, snapshot: &Snapshot, column: &str) -> Result<OfSources> {
+        if snapshot.schema.index_of(column).is_err() {
+            return Err(Error::Precondition(format!(
+                "table {} ranks no sources",
+                self.name
+            )));
+        }
+        self.of_sources(snapshot, column, DataType::Int64).await
+    }
+
+    /// What a column of this table, whose rows are sources, says of each, as the number that its type
+    /// holds. Each version is read once.
+    pub(crate) async fn of_sources(
+        &self,
+        snapshot: &Snapshot,
+        column: &str,
+        data_type: DataType,
+    ) -> Result<OfSources> {
+        let known = self.lock_of_sources().get(column).cloned();
+        if let Some((version, numbers)) = known
             && version == snapshot.version
         {
-            return Ok(ranks);
-        }
-        let unranked = || Error::Precondition(format!("table {} ranks no sources", self.name));
-        if snapshot.schema.index_of(column).is_err() {
-            return Err(unranked());
+            return Ok(numbers);
         }
         let wanted = Arc::new(Schema::new(vec![
-            Field::new("source_id", DataType::Utf8, true),
-            Field::new(column, DataType::Int64, true),
+            Field::new(SOURCE, DataType::Utf8, true),
+            Field::new(column, data_type, true),
         ]));
-        let mut ranks = HashMap::new();
+        let mut numbers = HashMap::new();
         for file in &snapshot.files {
-            let batches = self.columns_of(file, &wanted).await?;
-            for batch in &batches {
-                let sources = batch.column(0).as_string_opt::<i32>();
-                let values = batch.column(1).as_primitive_opt::<Int64Type>();
-                let (Some(sources), Some(values)) = (sources, values) else {
-                    return Err(unranked());
-                };
-                let pairs = sources.iter().zip(values);
-                ranks.extend(pairs.filter_map(|(source, rank)| Some((source?.to_owned(), rank?))));
+            for batch in self.columns_of(file, &wanted).await? {
+                let values = cast(batch.column(1), &DataType::Int64).map_err(internal)?;
+                let sources = batch.column(0).as_string::<i32>();
+                let pairs = sources.iter().zip(values.as_primitive::<Int64Type>());
+                numbers.extend(
+                    pairs.filter_map(|(source, number)| Some((source?.to_owned(), number?))),
+                );
             }
         }
-        let ranks = Arc::new(ranks);
-        let known = Some((snapshot.version, Arc::clone(&ranks)));
-        *self.ranks.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(ranks)
+        let numbers = Arc::new(numbers);
+        let known = (snapshot.version, Arc::clone(&numbers));
+        self.lock_of_sources().insert(column.to_owned(), known);
+        Ok(numbers)
+    }
+
+    fn lock_of_sources(&self) -> MutexGuard<'_, ReadOfSources> {
+        self.of_sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn log(&self) -> &LogStoreRef {

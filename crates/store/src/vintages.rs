@@ -1,7 +1,6 @@
 //! An operator that reads a series table period by period: what counts, what changed, what conflicts.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::layout::only_text;
 use crate::scan::ordering;
 use crate::standard_columns::SERIES;
-use crate::{Declaration, Error};
+use crate::{Declaration, Error, OfSources};
 
 /// What is told of each series and period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +53,6 @@ pub(crate) const DECIDING: [&str; 2] = ["status", "value"];
 
 /// The columns that hold a period together.
 const PERIOD: [&str; 3] = ["series", "period_start", "period_end"];
-
-/// How good each source is, 1 the best; a source that is not listed comes last.
-pub(crate) type Ranks = Arc<HashMap<String, i64>>;
 
 /// The columns of [`View::Revisions`].
 pub(crate) fn revisions_schema(declaration: &Declaration) -> SchemaRef {
@@ -89,7 +85,7 @@ pub(crate) struct VintagesExec {
     input: Arc<dyn ExecutionPlan>,
     view: View,
     day: Day,
-    ranks: Ranks,
+    ranks: OfSources,
     /// The columns that it gives, by their places among all that it can: the input's, or those of
     /// [`View::Revisions`].
     projection: Vec<usize>,
@@ -105,7 +101,7 @@ impl VintagesExec {
         input: Arc<dyn ExecutionPlan>,
         view: View,
         day: Day,
-        ranks: Ranks,
+        ranks: OfSources,
         (revisions, names): (&SchemaRef, &[&str]),
     ) -> Result<Self> {
         let all = match view {
@@ -121,7 +117,7 @@ impl VintagesExec {
         input: Arc<dyn ExecutionPlan>,
         view: View,
         day: Day,
-        ranks: Ranks,
+        ranks: OfSources,
         (projection, all): (Vec<usize>, SchemaRef),
     ) -> Result<Self> {
         let of_all = match view {
@@ -277,7 +273,7 @@ struct Reading {
     memory: MemoryReservation,
     view: View,
     day: Day,
-    ranks: Ranks,
+    ranks: OfSources,
     projection: Vec<usize>,
     all: SchemaRef,
 }
@@ -518,13 +514,13 @@ struct Said<'a> {
     source: &'a StringArray,
     number: &'a Int64Array,
     value: &'a Float64Array,
-    ranks: &'a Ranks,
+    ranks: &'a OfSources,
     /// Whether all have one source and one status, as in most tables.
     all_are_alike: bool,
 }
 
 impl<'a> Said<'a> {
-    fn of(rows: &'a RecordBatch, ranks: &'a Ranks) -> Result<Self> {
+    fn of(rows: &'a RecordBatch, ranks: &'a OfSources) -> Result<Self> {
         let status = column(rows, "status")?.as_string();
         let source = column(rows, "source_id")?.as_string();
         Ok(Self {

@@ -5,10 +5,8 @@ use std::io::Write as _;
 use super::{Setting, file};
 use crate::failure::Failure;
 
-/// Settings whose values nobody is to read over a shoulder or in a support request.
-const SECRETS: &[&str] = &[];
-
-/// Prints the settings as a file that `--config` takes.
+/// Prints the settings as a file that `--config` takes. None is a secret: keys and tokens are named by their
+/// files.
 pub(crate) fn print(settings: &[Setting]) -> Result<(), Failure> {
     let lines: String = settings.iter().map(line).collect();
     std::io::stdout().write_all(lines.as_bytes())?;
@@ -24,9 +22,6 @@ fn line(setting: &Setting) -> String {
     } = setting;
     match value {
         None => format!("# {name} is not set  # {origin}\n"),
-        Some(_) if SECRETS.contains(&name.as_str()) => {
-            format!("# {name} is hidden  # {origin}\n")
-        }
         Some(value) if name == file::CONFIG => format!("# {name} = {value}  # {origin}\n"),
         Some(value) => format!("{name} = {value}  # {origin}\n"),
     }

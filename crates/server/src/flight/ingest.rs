@@ -14,7 +14,8 @@ use futures::{FutureExt, TryStreamExt};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::{Flight, decoded};
+use super::Flight;
+use super::rows::decoded;
 use crate::caller::{Caller, Role};
 use crate::loads::Held;
 use crate::request::invalid;

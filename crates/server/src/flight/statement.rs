@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use arrow_flight::sql::{ProstMessageExt as _, TicketStatementQuery};
 use bytes::Bytes;
-use didymium_engine::{Description, ErrorKind, Parameters, QueryRequest};
+use didymium_engine::{Description, Engine, ErrorKind, Parameters, QueryRequest};
 use didymium_model::Day;
 use prost::Message as _;
 use tonic::Status;
@@ -188,7 +188,11 @@ impl Statement {
     ///
     /// # Errors
     /// INVALID_ARGUMENT for more than one row, and for a value of a type that no parameter has.
-    pub(crate) fn bind(&mut self, rows: &[RecordBatch]) -> Result<(), Status> {
+    pub(crate) async fn bind(
+        &mut self,
+        rows: &[RecordBatch],
+        engine: &Engine,
+    ) -> Result<(), Status> {
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         let Some(row) = rows.iter().find(|rows| rows.num_rows() > 0) else {
             (self.positional, self.named) = Default::default();
@@ -199,7 +203,8 @@ impl Statement {
                 "a query takes one row of parameters, not {count}: run it once for each"
             )));
         }
-        let names = didymium_engine::parameter_names(&self.sql).map_err(|error| failed(&error))?;
+        let names = engine.parameter_names(self.sql.clone()).await;
+        let names = names.map_err(|error| failed(&error))?;
         let schema = row.schema();
         let mut values = Vec::new();
         for (field, column) in schema.fields().iter().zip(row.columns()) {
