@@ -302,9 +302,9 @@ def test_plain_http_tells_strangers_how_it_is_and_nothing_else(guarded: Guarded,
             assert json.load(answer)["code"] == "Unauthenticated"
 
 
-def test_a_revoked_token_opens_nothing_from_the_very_next_call_on(guarded: Guarded) -> None:
+def test_a_revoked_token_opens_nothing_from_the_very_next_call_on_and_what_runs_ends(guarded: Guarded) -> None:
     gone = guarded.caller("gone")
-    with gone.adbc() as connection, gone.running() as (_, query_id):
+    with gone.adbc() as connection, gone.running() as (running, query_id):
         with connection.cursor() as cursor:
             cursor.execute("select 1")
             assert cursor.fetchall() == [(1,)]
@@ -324,7 +324,43 @@ def test_a_revoked_token_opens_nothing_from_the_very_next_call_on(guarded: Guard
         for call in (lambda: run_prepared(gone, prepared), lambda: redeem(gone, ticket)):
             with pytest.raises(pa.flight.FlightUnauthenticatedError):
                 call()
-        guarded.admin.cancel(query_id)
+        with pytest.raises(grpc.RpcError) as ended:
+            list(running)
+        assert ended.value.code() == StatusCode.UNAUTHENTICATED
+        assert "its token was revoked" in ended.value.details()
+
+
+@pytest.mark.parametrize(
+    ("limit", "sql", "code", "named"),
+    [
+        ("rows=100", "select value from generate_series(1, 101)", StatusCode.RESOURCE_EXHAUSTED, "100 rows"),
+        ("bytes=1KiB", "select repeat('x', 2000)", StatusCode.RESOURCE_EXHAUSTED, "1024 bytes"),
+        ("time=300ms", "select count(*) from generate_series(1, 1000000000000)", StatusCode.DEADLINE_EXCEEDED, ""),
+        (
+            "memory=1MiB",
+            "select value from generate_series(1, 1000000) order by -value",
+            StatusCode.RESOURCE_EXHAUSTED,
+            "one query may hold 1048576 bytes",
+        ),
+    ],
+)
+def test_a_role_has_limits_of_its_own(
+    serve: Callable[..., Server], own_store: Path, limit: str, sql: str, code: StatusCode, named: str
+) -> None:
+    server = serve(own_store, "--auth", "token", "--role-limits", f"read: {limit}; admin: time=1h")
+    reader, writer = (Caller(server, harness.create_token(own_store, role, role)) for role in ("read", "write"))
+    told, text = refusal(lambda: reader.rows(sql))
+    assert told == code
+    assert named in text
+    assert reader.rows("select value from generate_series(1, 100)")
+    if told == StatusCode.RESOURCE_EXHAUSTED:
+        assert writer.rows(sql)
+
+
+def test_limits_of_a_role_that_is_none_are_refused(store: Path) -> None:
+    done = harness.run("serve", "--store", store, "--role-limits", "reader: rows=1")
+    assert done.returncode == 2
+    assert "reader is no role" in done.stderr
 
 
 def test_no_secret_is_told(serve: Callable[..., Server], own_store: Path) -> None:

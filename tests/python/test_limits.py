@@ -121,3 +121,13 @@ def test_a_query_beyond_the_memory_pool_is_refused(serve: Callable[..., Server],
     failure = harness.failure(server.stub, "select cardinality(array_agg(value)) from generate_series(1, 10000000)")
     assert failure.code == StatusCode.RESOURCE_EXHAUSTED, failure.message
     server.assert_lives()
+
+
+@pytest.mark.parametrize("collect", ["array_agg(x)", "string_agg(cast(x as varchar), ',')"])
+@pytest.mark.parametrize("window", ["order by x", ""])
+def test_a_list_over_a_window_that_grows_with_its_rows_is_refused(server: Server, collect: str, window: str) -> None:
+    failure = harness.failure(server.stub, f"select {collect} over ({window}) from generate_series(1, 40000) t(x)")
+    assert failure.code == StatusCode.RESOURCE_EXHAUSTED
+    assert "bound its window" in failure.message
+    rows = server.query(f"select {collect} over (order by x) from generate_series(1, 3) t(x) order by x").rows
+    assert rows[-1][0] in ([1, 2, 3], "1,2,3")

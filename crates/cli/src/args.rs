@@ -9,6 +9,7 @@ use didymium_model::Day;
 use didymium_store::Location;
 
 use crate::config::Setting;
+use crate::role_caps::RoleCapsText;
 
 /// Where else the options of `serve` come from.
 const SETTINGS: &str = "\
@@ -314,6 +315,9 @@ pub(crate) struct ServeArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) upkeep: UpkeepArgs,
+    /// Send a trace of every call to this collector, by OTLP over gRPC [default: to none]
+    #[arg(long, value_name = "http://HOST:PORT", help_heading = "Traces")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// Where settings come from, and what becomes of them.
@@ -433,6 +437,9 @@ pub(crate) struct LimitArgs {
     /// Connections at once
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 1000, value_parser = at_least_one)]
     pub(crate) max_connections: usize,
+    /// What one query of a role may use, where that is less
+    #[arg(long, value_name = "ROLE: rows=N bytes=SIZE time=TIME memory=SIZE; …")]
+    pub(crate) role_limits: Option<RoleCapsText>,
     /// Memory of the files of all loads that are taken at once
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub(crate) load_memory: ByteSize,

@@ -9,6 +9,7 @@ mod health;
 mod init;
 mod load;
 mod output;
+mod role_caps;
 mod rows;
 mod serve;
 mod sql;
@@ -16,6 +17,7 @@ mod store;
 mod table;
 mod tables;
 mod target;
+mod telemetry;
 mod token;
 mod view;
 
@@ -25,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use args::Command;
 use failure::Failure;
+use telemetry::Telemetry;
 
 /// Gives memory back that a query has freed: the system's own keeps it, and the ceiling would count it.
 #[global_allocator]
@@ -34,10 +37,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let done = config::parse().and_then(|args| {
-        log_to_stderr(&args.command);
-        run(args.command)
-    });
+    let done = config::parse().and_then(|args| run(args.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -54,12 +54,15 @@ fn run(command: Command) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::own(format!("can't start threads: {error}")))?;
-    let result = runtime.block_on(async {
-        tokio::select! {
+    let (result, telemetry) = runtime.block_on(async {
+        let telemetry = Telemetry::start(&command)?;
+        let result = tokio::select! {
             result = dispatch(command) => result,
             () = interrupted() => Err(Failure::interrupted()),
-        }
-    });
+        };
+        Ok::<_, Failure>((result, telemetry))
+    })?;
+    telemetry.end();
     ENDING.store(true, Ordering::Relaxed);
     // A query that does not yield must not hold the exit up.
     runtime.shutdown_background();
@@ -100,31 +103,4 @@ fn now_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Text for people, JSON where another program reads. A server tells what it does; other commands
-/// only what went wrong.
-fn log_to_stderr(command: &Command) {
-    use std::io::IsTerminal;
-    let default = if matches!(command, Command::Serve(_)) {
-        "warn,didymium=info"
-    } else {
-        "error"
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("DIDYMIUM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.json().init();
-    }
-    // A panic ends one query; the log has it, and the terminal stays readable.
-    std::panic::set_hook(Box::new(|panic| match ENDING.load(Ordering::Relaxed) {
-        false => tracing::error!(%panic, "panicked"),
-        // Delta's reader panics where the runtime ends while it waits for it.
-        true => tracing::debug!(%panic, "broken off at the end"),
-    }));
 }

@@ -148,6 +148,12 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         connections: args.limits.max_connections,
         refused_per_minute: args.access.max_refused,
         memory_ceiling: args.limits.memory_ceiling.map(|size| size.as_u64()),
+        role_caps: args
+            .limits
+            .role_limits
+            .as_ref()
+            .map(|text| text.0.clone())
+            .unwrap_or_default(),
         tls: tls.map(|(certificate, key)| TlsFiles {
             certificate,
             key,

@@ -17,6 +17,7 @@ use didymium_store::{
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::limits::STACK_BYTES;
 use crate::query::{self, QueryRequest, QueryResult};
@@ -93,9 +94,11 @@ impl Pins {
 impl Scope {
     pub(crate) fn of(engine: &Engine, request: &QueryRequest) -> Result<Self> {
         let pins = engine.pins(request)?;
+        let memory = engine.limits.query_memory_bytes;
+        let memory = request.memory_bytes.map_or(memory, |own| own.min(memory));
         let pool = Arc::clone(&engine.base.runtime_env().memory_pool);
         Ok(Self {
-            share: Share::of(pool, engine.limits.query_memory_bytes),
+            share: Share::of(pool, memory),
             pins,
             grants: request.grants.clone(),
             versions: request.versions.clone(),
@@ -222,7 +225,7 @@ impl Engine {
             .threads
             .as_ref()
             .expect("the threads live as long as the engine");
-        AbortOnDropHandle::new(threads.spawn(future))
+        AbortOnDropHandle::new(threads.spawn(future.in_current_span()))
     }
 
     /// Replaces the statement's parameters and relations, opens one snapshot of each table that it

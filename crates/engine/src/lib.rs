@@ -35,6 +35,7 @@ mod share;
 mod system;
 mod views;
 mod warnings;
+mod window_lists;
 mod yielding;
 
 pub use catalog::{CATALOG_NAME, CatalogTable, SCHEMA_NAMES};
@@ -50,6 +51,7 @@ pub use limits::{Limits, SQL_BYTES};
 pub use parameters::{Parameters, Value};
 pub use query::{QueryRequest, QueryResult};
 pub use reading::{Read, Reading};
+pub use session::TRACE;
 pub use share::Share;
 pub use system::RunningQuery;
 pub use views::DescribedView;

@@ -85,5 +85,8 @@ pub(crate) const CONSTANT_BYTES: u64 = 256 * 1024;
 /// Bytes of all values that a function makes for one batch.
 pub(crate) const FUNCTION_BATCH_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Bytes of the values of one list over a window: as many as there may be in each row of a batch.
+pub(crate) const WINDOW_LIST_BYTES: usize = 32 * 1024;
+
 /// Centroids of an approximate percentile, for which memory is taken at once.
 pub(crate) const CENTROIDS: i64 = 10_000;

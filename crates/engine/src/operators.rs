@@ -26,6 +26,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::bounded::{self, Growth};
 use crate::limits::CENTROIDS;
+use crate::window_lists;
 
 /// Puts guarded operators and functions where a statement has unguarded ones.
 #[derive(Debug)]
@@ -70,9 +71,15 @@ impl FunctionRewrite for Guard {
                 check_aggregate(call.func.name(), &call.params.args, schema)?;
                 Ok(Transformed::no(expr))
             }
-            Expr::WindowFunction(ref call) => {
+            Expr::WindowFunction(mut call) => {
                 check_aggregate(call.fun.name(), &call.params.args, schema)?;
-                Ok(Transformed::no(expr))
+                Ok(match window_lists::guarded(&call.fun) {
+                    Some(fun) => {
+                        call.fun = fun;
+                        Transformed::yes(Expr::WindowFunction(call))
+                    }
+                    None => Transformed::no(Expr::WindowFunction(call)),
+                })
             }
             other => Ok(Transformed::no(other)),
         }

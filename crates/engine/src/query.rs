@@ -33,6 +33,8 @@ pub struct QueryRequest {
     pub sql: String,
     /// Time for the whole query; never more than the engine's own limit.
     pub timeout: Option<Duration>,
+    /// Bytes of its sorts, joins and aggregates; never more than the engine's own limit.
+    pub memory_bytes: Option<usize>,
     /// The values of its parameters.
     pub parameters: Parameters,
     /// The day up to which the statement knows what was published; by default everything.

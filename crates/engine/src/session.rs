@@ -16,7 +16,9 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::prelude::SessionConfig;
+use datafusion_tracing::{InstrumentationOptions, instrument_with_info_spans};
 use didymium_store::Store;
+use tracing::Level;
 
 use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
@@ -24,12 +26,16 @@ use crate::operators::Guard;
 use crate::planner::Planner;
 use crate::share::Share;
 use crate::system::SYSTEM;
-use crate::yielding::YieldingJoins;
+use crate::yielding::Yielding;
 use crate::{Limits, bounded};
 
 /// The catalog and schema of tables that a statement names without either.
 pub(crate) const CATALOG: &str = "didymium";
 pub(crate) const SCHEMA: &str = "main";
+
+/// What the spans of calls, queries and operators are called in filters. Nobody pays for them unless
+/// somebody takes them.
+pub const TRACE: &str = "didymium::trace";
 
 /// Bytes of Parquet footers that are kept: data files never change under their names.
 const FOOTER_CACHE_BYTES: usize = 256 * 1024 * 1024;
@@ -86,9 +92,15 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     for rule in didymium_functions::physical_rules() {
         builder = builder.with_physical_optimizer_rule(rule);
     }
-    let mut state = builder
-        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
-        .build();
+    builder = builder.with_physical_optimizer_rule(Arc::new(Yielding));
+    if tracing::span_enabled!(target: TRACE, Level::INFO) {
+        // Last: a span for each operator of what is then run.
+        let options = InstrumentationOptions::builder().record_metrics(true);
+        builder = builder.with_physical_optimizer_rule(
+            instrument_with_info_spans!(target: TRACE, options: options.build()),
+        );
+    }
+    let mut state = builder.build();
     didymium_functions::register(&mut state)?;
     guard(&mut state)?;
     Ok(state)

@@ -1,13 +1,15 @@
-//! Joins that give way: a query that was stopped must leave its thread.
+//! Plans that give way: a query that was stopped must leave its thread.
 //!
-//! A task is stopped where it yields, and DataFusion's joins do not. A join that finds nothing among
-//! many pairs, or finds much and feeds an aggregate, would keep its thread long after its deadline,
-//! and a few of them all threads. So a rule makes every join yield as it gives rows, and hands the
-//! one that compares all pairs so few rows at a time that it is soon back.
+//! A task is stopped where it yields, and DataFusion's operators yield after a number of batches, however
+//! long each takes, its joins not at all. A join that finds nothing among many pairs, or a costly function
+//! over few batches, would keep its thread long after its deadline, and a few of them all threads. So a
+//! rule makes sources and joins yield by the time that has gone, and hands a join that compares all pairs
+//! so few rows at once that it is soon back.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -18,6 +20,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
 };
@@ -27,14 +30,18 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt, ready};
 
-/// Rows that a nested-loop join compares with all of its other side before it yields.
-const ROWS: usize = 64;
+/// The time after which a task yields.
+const TURN: Duration = Duration::from_millis(10);
 
-/// Makes a plan's joins yield.
+/// The most rows that a join which compares all pairs is handed at once. The first is one: how many follow
+/// depends on how long it took.
+const MOST_ROWS: usize = 8192;
+
+/// Makes a plan's sources and joins yield.
 #[derive(Debug)]
-pub(crate) struct YieldingJoins;
+pub(crate) struct Yielding;
 
-impl PhysicalOptimizerRule for YieldingJoins {
+impl PhysicalOptimizerRule for Yielding {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -44,19 +51,22 @@ impl PhysicalOptimizerRule for YieldingJoins {
             let plan = match plan.downcast_ref::<NestedLoopJoinExec>() {
                 Some(join) => {
                     let left = Arc::clone(join.left());
-                    let right = Arc::new(SlicesExec::new(Arc::clone(join.right())));
+                    let right = Arc::new(TurnsExec::in_slices(Arc::clone(join.right())));
                     Arc::clone(&plan).replace_children(vec![left, right], recomputed())?
                 }
-                None if is_join(plan.as_ref()) => plan,
-                None => return Ok(Transformed::no(plan)),
+                None => match plan.downcast_ref::<CooperativeExec>() {
+                    Some(source) => Arc::clone(source.input()),
+                    None if is_join(plan.as_ref()) => plan,
+                    None => return Ok(Transformed::no(plan)),
+                },
             };
-            Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan))))
+            Ok(Transformed::yes(Arc::new(TurnsExec::of(plan))))
         })
         .map(|changed| changed.data)
     }
 
     fn name(&self) -> &str {
-        "yielding_joins"
+        "yielding"
     }
 
     fn schema_check(&self) -> bool {
@@ -74,31 +84,52 @@ fn is_join(plan: &dyn ExecutionPlan) -> bool {
         || plan.downcast_ref::<CrossJoinExec>().is_some()
 }
 
-/// Its input's rows, a few at a time, with a pause before each.
+/// Its input's rows, with a pause whenever a turn has gone.
 #[derive(Debug)]
-struct SlicesExec {
+struct TurnsExec {
     input: Arc<dyn ExecutionPlan>,
+    /// Whether it cuts batches, so that what its reader does with one takes about a turn.
+    slices: bool,
+    properties: Arc<PlanProperties>,
 }
 
-impl SlicesExec {
-    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { input }
+impl TurnsExec {
+    fn of(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self::new(input, false)
+    }
+
+    fn in_slices(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self::new(input, true)
+    }
+
+    fn new(input: Arc<dyn ExecutionPlan>, slices: bool) -> Self {
+        let properties = PlanProperties::clone(input.properties())
+            .with_scheduling_type(SchedulingType::Cooperative)
+            .into();
+        Self {
+            input,
+            slices,
+            properties,
+        }
     }
 }
 
-impl DisplayAs for SlicesExec {
+impl DisplayAs for TurnsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SlicesExec: rows={ROWS}")
+        match self.slices {
+            true => f.write_str("TurnsExec: in slices"),
+            false => f.write_str("TurnsExec"),
+        }
     }
 }
 
-impl ExecutionPlan for SlicesExec {
+impl ExecutionPlan for TurnsExec {
     fn name(&self) -> &'static str {
-        "SlicesExec"
+        "TurnsExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -115,8 +146,8 @@ impl ExecutionPlan for SlicesExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input))),
-            None => internal_err!("SlicesExec has one input"),
+            Some(input) => Ok(Arc::new(Self::new(input, self.slices))),
+            None => internal_err!("TurnsExec has one input"),
         }
     }
 
@@ -139,48 +170,89 @@ impl ExecutionPlan for SlicesExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        Ok(Box::pin(Slices {
+        Ok(Box::pin(Turns {
             input: self.input.execute(partition, context)?,
-            rest: None,
-            has_paused: false,
+            turn: None,
+            slices: self.slices.then(Slices::new),
         }))
     }
 }
 
-struct Slices {
+struct Turns {
     input: SendableRecordBatchStream,
-    /// What is left of the last batch.
-    rest: Option<RecordBatch>,
-    has_paused: bool,
+    /// When the task's turn began, as far as this stream knows.
+    turn: Option<Instant>,
+    slices: Option<Slices>,
 }
 
-impl Stream for Slices {
+impl Stream for Turns {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if !self.has_paused {
-            self.has_paused = true;
+        let this = &mut *self;
+        let now = Instant::now();
+        if now - *this.turn.get_or_insert(now) >= TURN {
+            this.turn = None;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let batch = match self.rest.take() {
-            Some(rest) => rest,
-            None => match ready!(self.input.poll_next_unpin(context)) {
-                Some(Ok(batch)) => batch,
-                other => return Poll::Ready(other),
-            },
-        };
-        let rows = batch.num_rows().min(ROWS);
-        if rows < batch.num_rows() {
-            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        if let Some(slice) = this.slices.as_mut().and_then(|slices| slices.next(now)) {
+            return Poll::Ready(Some(Ok(slice)));
         }
-        self.has_paused = false;
-        Poll::Ready(Some(Ok(batch.slice(0, rows))))
+        let next = this.input.poll_next_unpin(context);
+        if next.is_pending() {
+            this.turn = None;
+        }
+        match (ready!(next), &mut this.slices) {
+            (Some(Ok(batch)), Some(slices)) => Poll::Ready(Some(Ok(slices.first_of(batch)))),
+            (next, _) => Poll::Ready(next),
+        }
     }
 }
 
-impl RecordBatchStream for Slices {
+impl RecordBatchStream for Turns {
     fn schema(&self) -> SchemaRef {
         self.input.schema()
+    }
+}
+
+/// Cuts batches into as many rows as their reader works off in about half a turn.
+struct Slices {
+    rows: usize,
+    /// What is left of the last batch.
+    rest: Option<RecordBatch>,
+    /// When the last slice was handed over.
+    handed: Option<Instant>,
+}
+
+impl Slices {
+    fn new() -> Self {
+        Self {
+            rows: 1,
+            rest: None,
+            handed: None,
+        }
+    }
+
+    /// More of the batch that was cut last.
+    fn next(&mut self, now: Instant) -> Option<RecordBatch> {
+        if let Some(handed) = self.handed.replace(now) {
+            let taken = now - handed;
+            if taken > TURN / 2 {
+                self.rows = (self.rows / 2).max(1);
+            } else if taken < TURN / 8 {
+                self.rows = (self.rows * 2).min(MOST_ROWS);
+            }
+        }
+        self.rest.take().map(|rest| self.first_of(rest))
+    }
+
+    fn first_of(&mut self, batch: RecordBatch) -> RecordBatch {
+        let rows = batch.num_rows();
+        if rows <= self.rows {
+            return batch;
+        }
+        self.rest = Some(batch.slice(self.rows, rows - self.rows));
+        batch.slice(0, self.rows)
     }
 }

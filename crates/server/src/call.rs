@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use didymium_engine::{
-    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, SQL_BYTES, Warning,
+    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, SQL_BYTES, TRACE, Warning,
+    bytes_of,
 };
 use tonic::{Code, Status};
+use tracing::{Instrument, Span};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::metrics::{Protocol, QueryEnd};
 use crate::request::invalid;
-use crate::running::{Arrival, Entry, Place};
+use crate::running::{Arrival, Entry, Place, StoppedFor};
 use crate::slots::Slot;
-use crate::status::{overloaded, status, turned_away};
+use crate::status::{overloaded, status, turned_away, unauthenticated};
 
 /// When a client who found the queue full may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +30,7 @@ pub(crate) struct Call {
     desk: Arc<Desk>,
     place: Place,
     request: QueryRequest,
+    span: Span,
 }
 
 /// A query that is planned and gives its rows.
@@ -37,6 +40,8 @@ pub(crate) struct Answer {
     result: QueryResult,
     /// How it ended, if it did before its client had gone.
     ended: OnceLock<Code>,
+    /// Its part of its caller's trace.
+    span: Span,
 }
 
 impl Desk {
@@ -70,10 +75,19 @@ impl Desk {
             return Err(turned_away("the server is short of memory", COME_AGAIN));
         }
         caller.lend_rights(&mut request);
+        self.caps(caller.role).hold(&mut request);
         if request.sql.to_ascii_lowercase().contains("queries") {
             request.running = Arc::new(self.running.listed(caller));
         }
         let query_id = &place.entry.query_id;
+        let span = tracing::info_span!(
+            target: TRACE,
+            "query",
+            db.system.name = "didymium",
+            db.query.id = query_id,
+            db.response.returned_rows = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        );
         tracing::info!(
             query_id,
             caller = caller.name,
@@ -84,6 +98,7 @@ impl Desk {
             desk: Arc::clone(self),
             place,
             request,
+            span,
         })
     }
 }
@@ -112,11 +127,13 @@ impl Call {
             desk,
             place,
             mut request,
+            span,
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.query_holding(request, slot).await?)
-        });
+        })
+        .instrument(span.clone());
         let result = unless_stopped(&desk, &place, work).await?;
         place.entry.planned(&result);
         Ok(Answer {
@@ -124,6 +141,7 @@ impl Call {
             place,
             result,
             ended: OnceLock::new(),
+            span,
         })
     }
 
@@ -136,11 +154,13 @@ impl Call {
             desk,
             place,
             mut request,
+            span,
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.describe(request, slot).await?)
-        });
+        })
+        .instrument(span);
         let description = unless_stopped(&desk, &place, work).await?;
         let grants = &place.entry.owner.grants;
         let mut seen = description.versions.clone();
@@ -238,11 +258,14 @@ fn note_end(desk: &Desk, entry: &Entry, code: Code) {
 async fn stopped(desk: &Desk, place: &Place) -> Status {
     let query_id = &place.entry.query_id;
     let error = tokio::select! {
-        () = place.entry.cancelled.cancelled() => match place.entry.is_too_large() {
-            false => {
-                Error::new(ErrorKind::Cancelled, format!("query {query_id} was cancelled"))
+        () = place.entry.cancelled.cancelled() => match place.entry.stopped_for() {
+            None => Error::new(ErrorKind::Cancelled, format!("query {query_id} was cancelled")),
+            Some(StoppedFor::Token) => {
+                return unauthenticated(format!(
+                    "query {query_id} was stopped: its token was revoked, or its time has passed"
+                ));
             }
-            true => Error::new(
+            Some(StoppedFor::Memory) => Error::new(
                 ErrorKind::OverLimit,
                 format!(
                     "query {query_id} was stopped: the server had no more memory, and it took the most; ask for less at once"
@@ -317,7 +340,11 @@ impl Answer {
                 Ok(None)
             }
             Some(Ok(rows)) => {
-                entry.sent(rows.num_rows());
+                let bytes = bytes_of(&rows).map_err(|error| self.failed(&error))?;
+                let (all_rows, all_bytes) = entry.sent(rows.num_rows(), bytes);
+                let role = entry.owner.role;
+                let allowed = self.desk.caps(role).check(role, all_rows, all_bytes);
+                allowed.map_err(|error| self.failed(&error))?;
                 Ok(Some(rows))
             }
             Some(Err(error)) => Err(self.failed(&error)),
@@ -335,7 +362,12 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         let code = self.ended.get().copied().unwrap_or(Code::Cancelled);
-        note_end(&self.desk, &self.place.entry, code);
+        let entry = &self.place.entry;
+        self.span.record("db.response.returned_rows", entry.rows());
+        if code != Code::Ok {
+            self.span.record("error.type", code.description());
+        }
+        note_end(&self.desk, entry, code);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use didymium_engine::Grants;
+use didymium_engine::{ErrorKind, Grants};
 use serde::{Deserialize, Serialize};
 use tonic::{Extensions, Status};
+
+use crate::status::refused;
 
 /// What a caller may do; each may do all that those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,10 +79,13 @@ impl Caller {
     pub(crate) fn require(&self, role: Role) -> Result<(), Status> {
         match self.role >= role {
             true => Ok(()),
-            false => Err(Status::permission_denied(format!(
-                "this needs a token of the role '{role}'; yours has the role '{}'",
-                self.role
-            ))),
+            false => Err(refused(
+                ErrorKind::Denied,
+                format!(
+                    "this needs a token of the role '{role}'; yours has the role '{}'",
+                    self.role
+                ),
+            )),
         }
     }
 

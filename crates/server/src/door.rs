@@ -10,12 +10,15 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use didymium_engine::ErrorKind;
+use didymium_engine::{ErrorKind, TRACE};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::caller::{Caller, Role};
 use crate::desk::Desk;
@@ -23,7 +26,7 @@ use crate::failures::Failures;
 use crate::http_api::problem;
 use crate::request::invalid;
 use crate::rules::{Rule, rule_of};
-use crate::status::{refused, turned_away};
+use crate::status::{refused, turned_away, unauthenticated};
 use crate::tokens::{TokenError, Tokens};
 
 /// The base64 of user and password: Go's clients leave the padding out.
@@ -72,7 +75,7 @@ impl Door {
             }
             failures.add(address);
         }
-        Err(Status::unauthenticated(
+        Err(unauthenticated(
             "no valid token: send it as 'authorization: Bearer TOKEN', or as the password; `didymium token create` makes one",
         ))
     }
@@ -95,7 +98,10 @@ pub(crate) fn token_in(authorization: &str) -> Option<String> {
 
 fn not_asked(error: TokenError) -> Status {
     tracing::error!(%error, "tokens can't be checked");
-    Status::unavailable("tokens can't be checked at the moment")
+    refused(
+        ErrorKind::Unavailable,
+        "tokens can't be checked at the moment",
+    )
 }
 
 /// Looks at a call: finds its caller, holds it to its rule, and notes what came of it.
@@ -109,6 +115,7 @@ pub(crate) async fn guard(
     let mut note = Note {
         peer: peer.and_then(TcpConnectInfo::remote_addr),
         trace_id: trace_id(request.headers()),
+        span: span_of(&path, request.headers()),
         rule: rule_of(&path),
         path,
         caller: "nobody".to_owned(),
@@ -130,7 +137,7 @@ pub(crate) async fn guard(
                 return unknown(&mut note, is_grpc);
             }
             request.extensions_mut().insert(caller);
-            let response = next.run(request).await;
+            let response = next.run(request).instrument(note.span.clone()).await;
             if !is_grpc {
                 let code = response.extensions().get::<Code>().copied();
                 note.end(code.unwrap_or_else(|| code_of_http(response.status())));
@@ -194,6 +201,8 @@ struct Note {
     peer: Option<SocketAddr>,
     /// The caller's own trace, by which its log and ours are one.
     trace_id: Option<String>,
+    /// The call in that trace.
+    span: Span,
     arrived: Instant,
     desk: Arc<Desk>,
     is_noted: bool,
@@ -207,6 +216,8 @@ impl Note {
         if let Some((path, _)) = self.rule {
             self.desk.metrics.call_ended(path, code);
         }
+        self.span.record("rpc.grpc.status_code", code as i32);
+        self.span.record("enduser.id", &self.caller);
         let peer = self.peer.map(|peer| peer.to_string());
         tracing::info!(
             target: "didymium::audit",
@@ -265,10 +276,46 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
 
 /// The trace of a W3C `traceparent`.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
+    Some(parent(headers)?.trace_id().to_string())
+}
+
+/// The span of the caller's that a W3C `traceparent` names.
+fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
-    let id = parent.split('-').nth(1)?;
-    let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit());
-    is_id.then(|| id.to_owned())
+    let mut parts = parent.split('-').skip(1);
+    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
+    };
+    if !is_hex(trace, 32) || !is_hex(span, 16) || !is_hex(flags, 2) {
+        return None;
+    }
+    let parent = SpanContext::new(
+        TraceId::from_hex(trace).ok()?,
+        SpanId::from_hex(span).ok()?,
+        TraceFlags::new(u8::from_str_radix(flags, 16).ok()?),
+        true,
+        TraceState::NONE,
+    );
+    parent.is_valid().then_some(parent)
+}
+
+/// A call's span, within the caller's own where it sends one.
+fn span_of(path: &str, headers: &HeaderMap) -> Span {
+    let span = tracing::info_span!(
+        target: TRACE,
+        "call",
+        otel.name = path,
+        otel.kind = "server",
+        rpc.grpc.status_code = tracing::field::Empty,
+        enduser.id = tracing::field::Empty,
+    );
+    if let Some(parent) = parent(headers).filter(|_| !span.is_disabled()) {
+        let parent = opentelemetry::Context::new().with_remote_span_context(parent);
+        // It fails only where nobody takes traces.
+        let _ = span.set_parent(parent);
+    }
+    span
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -422,7 +422,8 @@ impl FlightService for Flight {
         &self,
         _: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        Err(Status::unimplemented(
+        Err(refused(
+            ErrorKind::Unsupported,
             "there is nothing to exchange: use DoGet and DoPut",
         ))
     }
@@ -458,9 +459,10 @@ impl FlightService for Flight {
                 return Err(no_transactions());
             }
             other => {
-                return Err(Status::unimplemented(format!(
-                    "there is no action '{other}'"
-                )));
+                return Err(refused(
+                    ErrorKind::Unsupported,
+                    format!("there is no action '{other}'"),
+                ));
             }
         };
         let result = arrow_flight::Result {

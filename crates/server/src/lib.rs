@@ -3,6 +3,7 @@
 mod admin;
 mod call;
 mod caller;
+mod caps;
 mod catalog;
 mod connections;
 mod desk;
@@ -28,6 +29,7 @@ mod tokens;
 mod typed_rows;
 
 pub use caller::Role;
+pub use caps::{Caps, RoleCaps};
 pub use serve::{Access, Server, ServerError, Settings};
 pub use tls::{TlsError, TlsFiles};
 pub use tokens::{NewToken, TokenError, TokenRecord, Tokens};

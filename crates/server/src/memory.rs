@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::running::Running;
+use crate::running::{Running, StoppedFor};
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ impl Memory {
             {
                 let query_id = &largest.query_id;
                 tracing::warn!(query_id, resident, ceiling, "the largest query is stopped");
-                largest.stop_for_memory();
+                largest.stop_for(StoppedFor::Memory);
             }
         }
     }

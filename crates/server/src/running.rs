@@ -1,7 +1,7 @@
 //! The queries that are running or wait to, by their ids.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,18 @@ pub(crate) struct Entry {
     reading: OnceLock<Reading>,
     /// The memory that it may reserve, once it is planned.
     share: OnceLock<Arc<Share>>,
-    is_too_large: AtomicBool,
+    bytes: AtomicU64,
+    /// Why it is stopped, where neither its owner nor its time stops it.
+    stopped_for: OnceLock<StoppedFor>,
+}
+
+/// Why the server stops a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoppedFor {
+    /// Nothing else gives memory back.
+    Memory,
+    /// Its token opens nothing any more.
+    Token,
 }
 
 /// A query's place among those on their way, given back when it is dropped.
@@ -97,7 +108,8 @@ impl Running {
             rows: AtomicU64::new(0),
             reading: OnceLock::new(),
             share: OnceLock::new(),
-            is_too_large: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            stopped_for: OnceLock::new(),
         });
         let mut queries = self.queries();
         // Ids are each owner's own: another's id is none that one could know of.
@@ -171,11 +183,30 @@ impl Running {
     /// go.
     pub(crate) fn largest(&self) -> Option<Arc<Entry>> {
         let queries = self.queries();
-        if queries.values().any(|query| query.is_too_large()) {
+        if queries
+            .values()
+            .any(|query| query.stopped_for() == Some(StoppedFor::Memory))
+        {
             return None;
         }
         let running = queries.values().filter(|query| query.reserved() > 0);
         running.max_by_key(|query| query.reserved()).cloned()
+    }
+
+    /// Those whose queries are on their way.
+    pub(crate) fn owners(&self) -> BTreeSet<String> {
+        let queries = self.queries();
+        queries
+            .values()
+            .map(|query| query.owner.id.clone())
+            .collect()
+    }
+
+    /// Stops all that a token's owner has on the way.
+    pub(crate) fn dismiss(&self, owner: &str) {
+        let queries = self.queries();
+        let theirs = queries.values().filter(|query| query.owner.id == owner);
+        theirs.for_each(|query| query.stop_for(StoppedFor::Token));
     }
 
     fn queries(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Entry>>> {
@@ -199,9 +230,14 @@ impl Entry {
         self.queued.get().copied().unwrap_or_default()
     }
 
-    /// So many rows more have been sent.
-    pub(crate) fn sent(&self, rows: usize) {
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    /// So much more has been sent; all rows and bytes so far.
+    pub(crate) fn sent(&self, rows: usize, bytes: usize) -> (u64, u64) {
+        let (rows, bytes) = (rows as u64, bytes as u64);
+        let before = self.rows.fetch_add(rows, Ordering::Relaxed);
+        (
+            before + rows,
+            self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes,
+        )
     }
 
     /// It is planned.
@@ -219,14 +255,14 @@ impl Entry {
         self.share.get().map_or(0, |share| share.held())
     }
 
-    /// Stops it, so that the others can go on.
-    pub(crate) fn stop_for_memory(&self) {
-        self.is_too_large.store(true, Ordering::Relaxed);
+    /// Stops it, and lets its client know why.
+    pub(crate) fn stop_for(&self, why: StoppedFor) {
+        self.stopped_for.get_or_init(|| why);
         self.cancelled.cancel();
     }
 
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.is_too_large.load(Ordering::Relaxed)
+    pub(crate) fn stopped_for(&self) -> Option<StoppedFor> {
+        self.stopped_for.get().copied()
     }
 
     /// What has been read so far.

@@ -22,6 +22,7 @@ use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin::Admin;
+use crate::caps::RoleCaps;
 use crate::catalog::Catalog;
 use crate::connections::connections;
 use crate::desk::Desk;
@@ -55,6 +56,10 @@ const HEADER_BYTES: u32 = 32 * 1024;
 /// How often an idle connection is asked whether its client is there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How long one connection lasts: those behind a balancer are spread anew, and its client connects again
+/// without noticing.
+const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+
 /// How long running queries may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -85,6 +90,8 @@ pub struct Settings {
     pub refused_per_minute: u32,
     /// Bytes that the process may hold: near them queries are refused, and at last stopped.
     pub memory_ceiling: Option<u64>,
+    /// What queries of a role may use, where that is less.
+    pub role_caps: RoleCaps,
     /// The files of its identity; none speaks in the clear.
     pub tls: Option<TlsFiles>,
 }
@@ -98,6 +105,7 @@ impl Default for Settings {
             connections: 1000,
             refused_per_minute: 300,
             memory_ceiling: None,
+            role_caps: RoleCaps::new(),
             tls: None,
         }
     }
@@ -206,6 +214,7 @@ impl Server {
             seal: self.seal,
             metrics: Metrics::new(),
             memory: Memory::up_to(self.settings.memory_ceiling),
+            role_caps: self.settings.role_caps,
             stopping: CancellationToken::new(),
             stop: CancellationToken::new(),
             engine: self.engine,
@@ -230,6 +239,7 @@ impl Server {
             .accept_http1(true)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
+            .max_connection_age(CONNECTION_AGE)
             .max_concurrent_streams(CONCURRENT_STREAMS)
             .http2_max_header_list_size(HEADER_BYTES)
             .add_routes(routes)
@@ -248,6 +258,7 @@ impl Server {
             served = served => served?,
             () = drained => {}
             () = watched.memory.watch(&watched.running) => {}
+            () = watched.dismiss() => {}
         }
         Ok(())
     }

@@ -62,6 +62,12 @@ pub(crate) fn refused(kind: ErrorKind, message: impl Into<String>) -> Status {
     status(&Error::new(kind, message), &Uuid::new_v4().to_string())
 }
 
+/// What whoever shows no token that opens anything is told.
+pub(crate) fn unauthenticated(message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info("UNAUTHENTICATED", DOMAIN, HashMap::new());
+    Status::with_error_details(Code::Unauthenticated, message, details)
+}
+
 /// A message that fits: stock clients take 8 KiB of headers, in which it stands twice, escaped and as
 /// base64. A long one ends with its last whole line, if it has several.
 fn shortened(mut message: String) -> String {

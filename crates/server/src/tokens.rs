@@ -172,10 +172,16 @@ impl Tokens {
             return Ok(None);
         };
         let is_right = same(&presented, &record.secret_sha256);
-        let is_in_time = record.valid_from_ms.is_none_or(|from| from <= now_ms)
-            && record.expires_ms.is_none_or(|end| now_ms < end)
-            && record.revoked_ms.is_none();
-        Ok((is_right && is_in_time).then(|| record.caller()))
+        Ok((is_right && record.is_in_time(now_ms)).then(|| record.caller()))
+    }
+
+    /// Whether the token of this id opens anything now.
+    ///
+    /// # Errors
+    /// [`TokenError::Store`], [`TokenError::Damaged`].
+    pub(crate) async fn opens(&self, id: &str, now_ms: i64) -> Result<bool, TokenError> {
+        let record = self.record(id).await?;
+        Ok(record.is_some_and(|record| record.is_in_time(now_ms)))
     }
 
     async fn record(&self, id: &str) -> Result<Option<TokenRecord>, TokenError> {
@@ -204,6 +210,12 @@ impl Tokens {
 }
 
 impl TokenRecord {
+    fn is_in_time(&self, now_ms: i64) -> bool {
+        self.valid_from_ms.is_none_or(|from| from <= now_ms)
+            && self.expires_ms.is_none_or(|end| now_ms < end)
+            && self.revoked_ms.is_none()
+    }
+
     fn caller(&self) -> Caller {
         Caller {
             id: self.id.clone(),
