@@ -131,3 +131,12 @@ def test_a_list_over_a_window_that_grows_with_its_rows_is_refused(server: Server
     assert "bound its window" in failure.message
     rows = server.query(f"select {collect} over (order by x) from generate_series(1, 3) t(x) order by x").rows
     assert rows[-1][0] in ([1, 2, 3], "1,2,3")
+
+
+def test_a_join_that_finds_no_memory_runs_its_exchanges_again(serve: Callable[..., Server], store: Path) -> None:
+    server = serve(store, "--memory", "64MiB")
+    numbers = "generate_series(1, {})"
+    sides = f"{numbers.format(2000)} a(x), {numbers.format(2000)} b(x), {numbers.format(50000)} c(x)"
+    assert server.query(f"select count(*) from {sides} where a.x + b.x + c.x <= 5 and c.x <= 3").rows == [(10,)]
+    failure = harness.failure(server.stub, f"select count(*) from {sides} where a.x + b.x + c.x < 0", timeout_s=5)
+    assert failure.code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED)

@@ -5,9 +5,13 @@
 //! over few batches, would keep its thread long after its deadline, and a few of them all threads. So a
 //! rule makes sources and joins yield by the time that has gone, and hands a join that compares all pairs
 //! so few rows at once that it is soon back.
+//!
+//! Such a join that finds no memory runs its left side again, to spill it. Exchanges can run but once and
+//! panic then; so the second run is one of a copy.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,7 +24,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::SchedulingType;
+use datafusion::physical_plan::execution_plan::{SchedulingType, reset_plan_states};
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
 };
@@ -50,8 +54,8 @@ impl PhysicalOptimizerRule for Yielding {
         plan.transform_up(|plan| {
             let plan = match plan.downcast_ref::<NestedLoopJoinExec>() {
                 Some(join) => {
-                    let left = Arc::clone(join.left());
-                    let right = Arc::new(TurnsExec::in_slices(Arc::clone(join.right())));
+                    let left = Arc::new(TurnsExec::new(Arc::clone(join.left()), Use::Twice));
+                    let right = Arc::new(TurnsExec::new(Arc::clone(join.right()), Use::InSlices));
                     Arc::clone(&plan).replace_children(vec![left, right], recomputed())?
                 }
                 None => match plan.downcast_ref::<CooperativeExec>() {
@@ -60,7 +64,7 @@ impl PhysicalOptimizerRule for Yielding {
                     None => return Ok(Transformed::no(plan)),
                 },
             };
-            Ok(Transformed::yes(Arc::new(TurnsExec::of(plan))))
+            Ok(Transformed::yes(Arc::new(TurnsExec::new(plan, Use::Once))))
         })
         .map(|changed| changed.data)
     }
@@ -88,27 +92,30 @@ fn is_join(plan: &dyn ExecutionPlan) -> bool {
 #[derive(Debug)]
 struct TurnsExec {
     input: Arc<dyn ExecutionPlan>,
-    /// Whether it cuts batches, so that what its reader does with one takes about a turn.
-    slices: bool,
+    read: Use,
+    has_run: AtomicBool,
     properties: Arc<PlanProperties>,
 }
 
+/// What is done with an operator's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Once,
+    /// They may be asked for again. For an operator of one partition.
+    Twice,
+    /// They are cut, so that what their reader does with one batch takes less than a turn.
+    InSlices,
+}
+
 impl TurnsExec {
-    fn of(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self::new(input, false)
-    }
-
-    fn in_slices(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self::new(input, true)
-    }
-
-    fn new(input: Arc<dyn ExecutionPlan>, slices: bool) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, read: Use) -> Self {
         let properties = PlanProperties::clone(input.properties())
             .with_scheduling_type(SchedulingType::Cooperative)
             .into();
         Self {
             input,
-            slices,
+            read,
+            has_run: AtomicBool::new(false),
             properties,
         }
     }
@@ -116,9 +123,9 @@ impl TurnsExec {
 
 impl DisplayAs for TurnsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.slices {
-            true => f.write_str("TurnsExec: in slices"),
-            false => f.write_str("TurnsExec"),
+        match self.read {
+            Use::InSlices => f.write_str("TurnsExec: in slices"),
+            Use::Once | Use::Twice => f.write_str("TurnsExec"),
         }
     }
 }
@@ -146,7 +153,7 @@ impl ExecutionPlan for TurnsExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.slices))),
+            Some(input) => Ok(Arc::new(Self::new(input, self.read))),
             None => internal_err!("TurnsExec has one input"),
         }
     }
@@ -170,10 +177,15 @@ impl ExecutionPlan for TurnsExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let is_again = self.read == Use::Twice && self.has_run.swap(true, Ordering::Relaxed);
+        let input = match is_again {
+            true => reset_plan_states(Arc::clone(&self.input))?,
+            false => Arc::clone(&self.input),
+        };
         Ok(Box::pin(Turns {
-            input: self.input.execute(partition, context)?,
+            input: input.execute(partition, context)?,
             turn: None,
-            slices: self.slices.then(Slices::new),
+            slices: (self.read == Use::InSlices).then(Slices::new),
         }))
     }
 }

@@ -188,8 +188,9 @@ async fn turn(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<
             )));
         }
     };
-    entry.starts();
-    request.timeout = Some(limit.saturating_sub(entry.arrived.elapsed()));
+    let left = limit.saturating_sub(entry.arrived.elapsed());
+    entry.starts(left);
+    request.timeout = Some(left);
     Ok(slot)
 }
 

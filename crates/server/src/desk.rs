@@ -44,13 +44,15 @@ impl Desk {
         self.role_caps.get(&role).copied().unwrap_or_default()
     }
 
-    /// Ends the queries of tokens that were revoked or whose time has passed, for as long as it is polled.
+    /// Ends the queries of tokens that were revoked or whose time has passed, and forgets those that are
+    /// over, for as long as it is polled.
     pub(crate) async fn dismiss(&self) {
-        let Door::Guarded(tokens, _) = &self.door else {
-            return std::future::pending().await;
-        };
         loop {
             tokio::time::sleep(ROUND).await;
+            self.running.forget();
+            let Door::Guarded(tokens, _) = &self.door else {
+                continue;
+            };
             for owner in self.running.owners() {
                 // Where the store can't be asked, calls are refused as well; what runs goes on.
                 if let Ok(false) = tokens.opens(&owner, self.engine.now_ms()).await {

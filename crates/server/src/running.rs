@@ -33,6 +33,8 @@ pub(crate) struct Entry {
     pub(crate) cancelled: CancellationToken,
     /// How long it waited, once it waits no longer.
     queued: OnceLock<Duration>,
+    /// When its time has passed, once it runs.
+    ends: OnceLock<Instant>,
     rows: AtomicU64,
     /// What it reads, once it is planned.
     reading: OnceLock<Reading>,
@@ -78,6 +80,9 @@ const MOST_OF_ONE: usize = 512;
 /// When whoever has more may come again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long after its time a query may still tell its client that it has passed.
+const GONE: Duration = Duration::from_secs(1);
+
 /// The longest id that a client may choose.
 const LONGEST_ID: usize = 64;
 
@@ -105,6 +110,7 @@ impl Running {
             arrived_ms: arrival.now_ms,
             cancelled: CancellationToken::new(),
             queued: OnceLock::new(),
+            ends: OnceLock::new(),
             rows: AtomicU64::new(0),
             reading: OnceLock::new(),
             share: OnceLock::new(),
@@ -193,6 +199,14 @@ impl Running {
         running.max_by_key(|query| query.reserved()).cloned()
     }
 
+    /// Forgets those whose time has passed: they do nothing any more, but a client that does not read keeps
+    /// their streams for as long as its connection.
+    pub(crate) fn forget(&self) {
+        let now = Instant::now();
+        let is_over = |it: &Entry| it.ends.get().is_some_and(|end| now > *end + GONE);
+        self.queries().retain(|_, query| !is_over(query));
+    }
+
     /// Those whose queries are on their way.
     pub(crate) fn owners(&self) -> BTreeSet<String> {
         let queries = self.queries();
@@ -215,9 +229,10 @@ impl Running {
 }
 
 impl Entry {
-    /// It waits no longer.
-    pub(crate) fn starts(&self) {
+    /// It waits no longer, and has so much time left.
+    pub(crate) fn starts(&self, left: Duration) {
         self.queued.get_or_init(|| self.arrived.elapsed());
+        self.ends.get_or_init(|| Instant::now() + left);
     }
 
     /// Whether it waits for others to end.
