@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 import harness
-from didymium.v1 import ingest_pb2, ingest_pb2_grpc, query_pb2
+from didymium.v1 import ingest_pb2, ingest_pb2_grpc
 from harness import MIB
 from served import CEILING_BYTES, Served, outcome
-
-SERIES = "from generate_series(1, {}) t(x)"
+from test_overload import BOMBS as SMALL
+from test_overload import LARGE, SHAPES, STREAMING, is_running
 
 #: Heavy in memory, each in a way of its own.
 BOMBS = {
-    "repeat": "select repeat(repeat(repeat('x', 1000), 1000), 1000)",
+    **{name: SMALL[name] for name in ("repeat", "IN")},
     "replace": "select length(replace(repeat('x', 1000000), 'x', repeat('y', 100)))",
     "concat": "select sum(length(concat(s, s, s, s))) from (select repeat('x', 250000 + x % 7) s from generate_series(1, 100000) t(x))",
     "window": "select sum(n) from (select row_number() over (order by x * 7919 % 1000003) n from generate_series(1, 50000000) t(x))",
@@ -35,7 +35,6 @@ BOMBS = {
     "cross join": "select count(*) from (select a.x, b.x, c.x from generate_series(1, 100000) a(x), generate_series(1, 100000) b(x), "
     "generate_series(1, 100000) c(x) where a.x + b.x + c.x < 0)",
     "unnest": "select count(*) from (select unnest(range(1, 1000000)) from generate_series(1, 1000))",
-    "IN": "select count(*) from generate_series(1, 100000) t(x) where x in ({})".format(",".join(map(str, range(4096)))),
     "distinct": "select count(distinct s) from (select lpad(cast(x as varchar), 500, 'x') s from generate_series(1, 5000000) t(x))",
     "hash join": "select count(*) from generate_series(1, 20000000) a(x) join generate_series(1, 20000000) b(y) on a.x = b.y",
 }
@@ -43,13 +42,9 @@ BOMBS = {
 MAPPED = {"OK", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "OUT_OF_RANGE", "DEADLINE_EXCEEDED", "CANCELLED", "UNIMPLEMENTED"}
 
 TIMELESS = {
-    "counting": "select count(*) from generate_series(1, 1000000000000)",
-    "recursion": "with recursive t(n) as (select 1 union all select n % 1000 + 1 from t) select count(*) from t",
-    "rows at once": "select value from generate_series(1, 1000000000000) where value <= 8192 or value < 0",
-    "inequality join": "select count(*) from generate_series(1, 1000000) a(x) join generate_series(1, 1000000) b(y) on a.x * 7 < b.y * 0 - 5",
+    **{name: SHAPES[name] for name in ("counting", "recursion", STREAMING)},
+    "inequality join": SHAPES["inequality join"].replace("100000", "1000000"),
 }
-
-LARGE = "select x, repeat('abcdefgh', 100) || x as s from generate_series(1, 1000000000) t(x)"
 
 
 def run(served: Served, options: Namespace) -> None:
@@ -144,17 +139,12 @@ def unread(served: Served) -> None:
             if way == "killed":
                 reader.kill()
             start = time.monotonic()
-            while running(served, LARGE) and time.monotonic() - start < 90:
+            while is_running(served.server, LARGE) and time.monotonic() - start < 90:
                 time.sleep(0.1)
         seconds, rise = time.monotonic() - start, peak[0] - idle
         served.tells("L5", seconds < 61 and rise <= 32 * MIB, f"a reader that is {way}: {rise / MIB:.0f} MiB, its place is free after {seconds:.1f} s")
         reader.kill()
         reader.wait()
-
-
-def running(served: Served, sql: str) -> bool:
-    queries = served.server.stub.ListQueries(query_pb2.ListQueriesRequest(), timeout=60).queries
-    return any(query.sql == sql for query in queries)
 
 
 def mix(served: Served, seconds: float) -> None:

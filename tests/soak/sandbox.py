@@ -19,7 +19,7 @@ WAYS_OUT = {
     "create external table t stored as csv location '/etc/passwd'": "PERMISSION_DENIED",
     "create external table t stored as parquet location 's3://other/x'": "PERMISSION_DENIED",
     "create external table t stored as csv location 'http://169.254.169.254/latest'": "PERMISSION_DENIED",
-    "copy (select 1) to '/tmp/soak-copied.csv'": "PERMISSION_DENIED",
+    "copy (select 1) to 'copied.csv'": "PERMISSION_DENIED",
     "select * from '/etc/hostname'": "NOT_FOUND",
     "select * from 'http://169.254.169.254/latest'": "NOT_FOUND",
     "insert into quotas values (1)": "PERMISSION_DENIED",

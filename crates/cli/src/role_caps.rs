@@ -4,7 +4,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::ValueEnum;
 use didymium_server::{Caps, Role, RoleCaps};
+
+use crate::args::RoleArg;
 
 /// `read: rows=1000000 bytes=1GiB time=60s memory=256MiB; write: time=10m`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +32,8 @@ impl FromStr for RoleCapsText {
 }
 
 fn role_of(name: &str) -> Result<Role, String> {
-    let roles = [Role::Read, Role::Write, Role::Schedule, Role::Admin];
-    let role = roles.into_iter().find(|role| role.to_string() == name);
-    role.ok_or_else(|| format!("{name} is no role: read, write, schedule or admin"))
+    let role = RoleArg::from_str(name, false).map(Role::from);
+    role.map_err(|_| format!("{name} is no role: read, write, schedule or admin"))
 }
 
 fn caps_of(text: &str) -> Result<Caps, String> {

@@ -75,11 +75,11 @@ impl AggregateUDFImpl for WindowList {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.limited(self.inner.accumulator(args)?)
+        Ok(self.limited(self.inner.accumulator(args)?))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.limited(self.inner.create_sliding_accumulator(args)?)
+        Ok(self.limited(self.inner.create_sliding_accumulator(args)?))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -104,12 +104,12 @@ impl AggregateUDFImpl for WindowList {
 }
 
 impl WindowList {
-    fn limited(&self, inner: Box<dyn Accumulator>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Limited {
+    fn limited(&self, inner: Box<dyn Accumulator>) -> Box<dyn Accumulator> {
+        Box::new(Limited {
             function: self.inner.name().to_owned(),
             inner,
             held: 0,
-        }))
+        })
     }
 }
 

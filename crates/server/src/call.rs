@@ -9,7 +9,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use didymium_engine::{
     Description, Error, ErrorKind, QueryRequest, QueryResult, Read, SQL_BYTES, TRACE, Warning,
-    bytes_of,
 };
 use tonic::{Code, Status};
 use tracing::{Instrument, Span};
@@ -38,6 +37,8 @@ pub(crate) struct Answer {
     desk: Arc<Desk>,
     place: Place,
     result: QueryResult,
+    /// Bytes of the rows that have been given, where they are limited.
+    bytes: u64,
     /// How it ended, if it did before its client had gone.
     ended: OnceLock<Code>,
     /// Its part of its caller's trace.
@@ -140,6 +141,7 @@ impl Call {
             desk,
             place,
             result,
+            bytes: 0,
             ended: OnceLock::new(),
             span,
         })
@@ -341,12 +343,14 @@ impl Answer {
                 Ok(None)
             }
             Some(Ok(rows)) => {
-                let bytes = bytes_of(&rows).map_err(|error| self.failed(&error))?;
-                let (all_rows, all_bytes) = entry.sent(rows.num_rows(), bytes);
+                let all_rows = entry.sent(rows.num_rows());
                 let role = entry.owner.role;
-                let allowed = self.desk.caps(role).check(role, all_rows, all_bytes);
-                allowed.map_err(|error| self.failed(&error))?;
-                Ok(Some(rows))
+                let caps = self.desk.caps(role);
+                let allowed = caps.spend(role, &rows, all_rows, &mut self.bytes);
+                match allowed {
+                    Ok(()) => Ok(Some(rows)),
+                    Err(error) => Err(self.failed(&error)),
+                }
             }
             Some(Err(error)) => Err(self.failed(&error)),
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use didymium_engine::{Error, ErrorKind, QueryRequest};
+use arrow::array::RecordBatch;
+use didymium_engine::{Error, ErrorKind, QueryRequest, bytes_of};
 
 use crate::Role;
 
@@ -30,9 +31,21 @@ impl Caps {
         request.memory_bytes = self.memory;
     }
 
+    /// Takes more rows of a result into account: `rows` have been given with them, and `bytes` before
+    /// them, which are counted where they are limited.
+    ///
     /// # Errors
     /// RESOURCE_EXHAUSTED where a result is larger than the role allows.
-    pub(crate) fn check(&self, role: Role, rows: u64, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn spend(
+        &self,
+        role: Role,
+        more: &RecordBatch,
+        rows: u64,
+        bytes: &mut u64,
+    ) -> Result<(), Error> {
+        if self.bytes.is_some() {
+            *bytes += bytes_of(more)? as u64;
+        }
         let refused = |limit: u64, what: &str| {
             Err(Error::new(
                 ErrorKind::OverLimit,
@@ -43,7 +56,7 @@ impl Caps {
         };
         match (self.rows, self.bytes) {
             (Some(limit), _) if rows > limit => refused(limit, "rows"),
-            (_, Some(limit)) if bytes > limit => refused(limit, "bytes"),
+            (_, Some(limit)) if *bytes > limit => refused(limit, "bytes"),
             _ => Ok(()),
         }
     }

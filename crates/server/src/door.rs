@@ -112,10 +112,11 @@ pub(crate) async fn guard(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let peer = request.extensions().get::<TcpConnectInfo>();
+    let parent = parent(request.headers());
     let mut note = Note {
         peer: peer.and_then(TcpConnectInfo::remote_addr),
-        trace_id: trace_id(request.headers()),
-        span: span_of(&path, request.headers()),
+        trace_id: parent.as_ref().map(|parent| parent.trace_id().to_string()),
+        span: span_of(&path, parent),
         rule: rule_of(&path),
         path,
         caller: "nobody".to_owned(),
@@ -274,11 +275,6 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
     Ok(caller)
 }
 
-/// The trace of a W3C `traceparent`.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    Some(parent(headers)?.trace_id().to_string())
-}
-
 /// The span of the caller's that a W3C `traceparent` names.
 fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let parent = headers.get("traceparent")?.to_str().ok()?;
@@ -301,7 +297,7 @@ fn parent(headers: &HeaderMap) -> Option<SpanContext> {
 }
 
 /// A call's span, within the caller's own where it sends one.
-fn span_of(path: &str, headers: &HeaderMap) -> Span {
+fn span_of(path: &str, parent: Option<SpanContext>) -> Span {
     let span = tracing::info_span!(
         target: TRACE,
         "call",
@@ -310,7 +306,7 @@ fn span_of(path: &str, headers: &HeaderMap) -> Span {
         rpc.grpc.status_code = tracing::field::Empty,
         enduser.id = tracing::field::Empty,
     );
-    if let Some(parent) = parent(headers).filter(|_| !span.is_disabled()) {
+    if let Some(parent) = parent.filter(|_| !span.is_disabled()) {
         let parent = opentelemetry::Context::new().with_remote_span_context(parent);
         // It fails only where nobody takes traces.
         let _ = span.set_parent(parent);

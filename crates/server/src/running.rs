@@ -40,7 +40,6 @@ pub(crate) struct Entry {
     reading: OnceLock<Reading>,
     /// The memory that it may reserve, once it is planned.
     share: OnceLock<Arc<Share>>,
-    bytes: AtomicU64,
     /// Why it is stopped, where neither its owner nor its time stops it.
     stopped_for: OnceLock<StoppedFor>,
 }
@@ -114,7 +113,6 @@ impl Running {
             rows: AtomicU64::new(0),
             reading: OnceLock::new(),
             share: OnceLock::new(),
-            bytes: AtomicU64::new(0),
             stopped_for: OnceLock::new(),
         });
         let mut queries = self.queries();
@@ -232,7 +230,10 @@ impl Entry {
     /// It waits no longer, and has so much time left.
     pub(crate) fn starts(&self, left: Duration) {
         self.queued.get_or_init(|| self.arrived.elapsed());
-        self.ends.get_or_init(|| Instant::now() + left);
+        // A time that no clock reaches is refused where it would begin.
+        if let Some(end) = Instant::now().checked_add(left) {
+            self.ends.get_or_init(|| end);
+        }
     }
 
     /// Whether it waits for others to end.
@@ -245,14 +246,10 @@ impl Entry {
         self.queued.get().copied().unwrap_or_default()
     }
 
-    /// So much more has been sent; all rows and bytes so far.
-    pub(crate) fn sent(&self, rows: usize, bytes: usize) -> (u64, u64) {
-        let (rows, bytes) = (rows as u64, bytes as u64);
-        let before = self.rows.fetch_add(rows, Ordering::Relaxed);
-        (
-            before + rows,
-            self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes,
-        )
+    /// So many rows more have been sent; all so far.
+    pub(crate) fn sent(&self, rows: usize) -> u64 {
+        let rows = rows as u64;
+        self.rows.fetch_add(rows, Ordering::Relaxed) + rows
     }
 
     /// It is planned.
