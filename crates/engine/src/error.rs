@@ -1,5 +1,6 @@
 //! What can go wrong with a query, by what its author can do about it.
 
+use std::io;
 use std::sync::LazyLock;
 
 use arrow::error::ArrowError;
@@ -104,6 +105,7 @@ impl From<&store::Error> for Error {
             store::Kind::Conflict => ErrorKind::Conflict,
             store::Kind::Corrupt => ErrorKind::Corrupt,
             store::Kind::Unavailable => ErrorKind::Unavailable,
+            store::Kind::Full => ErrorKind::OverLimit,
             store::Kind::Internal => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
@@ -160,12 +162,7 @@ impl From<&DataFusionError> for Error {
                 _ => ErrorKind::Unavailable,
             },
             DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
-            DataFusionError::IoError(cause) => match cause.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                    ErrorKind::OverLimit
-                }
-                _ => ErrorKind::Unavailable,
-            },
+            DataFusionError::IoError(cause) => return from_io(cause),
             // What an aggregate says of a type that it does not know.
             DataFusionError::Internal(cause)
                 if ["not implemented", "not supported", "Uncomparable"]
@@ -263,7 +260,7 @@ fn from_arrow(error: &ArrowError) -> Error {
     let kind = match error {
         ArrowError::ArithmeticOverflow(_) => ErrorKind::OutOfRange,
         ArrowError::ComputeError(said) if is_overflow(said) => ErrorKind::OutOfRange,
-        ArrowError::IoError(..) => ErrorKind::Unavailable,
+        ArrowError::IoError(_, cause) => return from_io(cause),
         ArrowError::ParquetError(_) => ErrorKind::Corrupt,
         ArrowError::NotYetImplemented(_) => ErrorKind::Unsupported,
         ArrowError::MemoryError(_) => ErrorKind::OverLimit,
@@ -273,6 +270,19 @@ fn from_arrow(error: &ArrowError) -> Error {
         _ => ErrorKind::InvalidInput,
     };
     Error::new(kind, without_prefix(&error.to_string()))
+}
+
+/// A failure to write or read what a query spills.
+fn from_io(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
+            ErrorKind::OverLimit,
+            format!(
+                "the query needs more room to spill than there is: {error}; ask for less, or make room"
+            ),
+        ),
+        _ => Error::new(ErrorKind::Unavailable, error.to_string()),
+    }
 }
 
 /// The message alone: the engine's own prefixes name its types, not the user's mistake.

@@ -1,7 +1,8 @@
 //! Operators that fail where DataFusion's own would give a wrong number or take all memory.
 //!
 //! DataFusion's `+ - *` on integers wrap round and its `||` grows without a limit. Each is replaced
-//! by [`GuardedOperator`] before types are settled; all other operators stay as they are.
+//! by a function before types are settled ([`Chain`], [`Concatenation`]); all other operators stay as they
+//! are.
 
 use std::sync::Arc;
 
@@ -44,15 +45,26 @@ impl FunctionRewrite for Guard {
         _: &ConfigOptions,
     ) -> Result<Transformed<Expr>> {
         match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op, right })
-                if is_guarded(op, &left, &right, schema) =>
-            {
-                Ok(Transformed::yes(guarded(op, vec![*left, *right])))
-            }
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::StringConcat,
+                right,
+            }) => Ok(Transformed::yes(call(Concatenation::new(), *left, *right))),
+            Expr::BinaryExpr(binary) => Ok(match integers(&binary, schema) {
+                Some((left, right)) => {
+                    let BinaryExpr {
+                        left: first,
+                        op,
+                        right: second,
+                    } = binary;
+                    Transformed::yes(chained(*first, &left, op, *second, &right))
+                }
+                None => Transformed::no(Expr::BinaryExpr(binary)),
+            }),
             Expr::Negative(value) => match integer(&value, schema) {
                 Some(data_type) => {
                     let zero = Expr::Literal(ScalarValue::new_zero(&data_type)?, None);
-                    let negated = guarded(Operator::Minus, vec![zero, *value]);
+                    let negated = call(Chain::of(vec![Operator::Minus]), zero, *value);
                     Ok(Transformed::yes(negated))
                 }
                 None => Ok(Transformed::no(Expr::Negative(value))),
@@ -73,6 +85,7 @@ impl FunctionRewrite for Guard {
             }
             Expr::WindowFunction(mut call) => {
                 check_aggregate(call.fun.name(), &call.params.args, schema)?;
+                window_lists::check(&call)?;
                 Ok(match window_lists::guarded(&call.fun) {
                     Some(fun) => {
                         call.fun = fun;
@@ -126,14 +139,16 @@ fn check_aggregate(function: &str, args: &[Expr], schema: &DFSchema) -> Result<(
     Ok(())
 }
 
-fn is_guarded(op: Operator, left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
-    match op {
-        Operator::Plus | Operator::Minus | Operator::Multiply => {
-            integer(left, schema).is_some() && integer(right, schema).is_some()
-        }
-        Operator::StringConcat => true,
-        _ => false,
+/// The types of two integers that are added, subtracted or multiplied.
+fn integers(binary: &BinaryExpr, schema: &DFSchema) -> Option<(DataType, DataType)> {
+    let is_guarded = [Operator::Plus, Operator::Minus, Operator::Multiply].contains(&binary.op);
+    if !is_guarded {
+        return None;
     }
+    Some((
+        integer(&binary.left, schema)?,
+        integer(&binary.right, schema)?,
+    ))
 }
 
 /// The type of an integer expression.
@@ -142,29 +157,73 @@ fn integer(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     data_type.is_integer().then_some(data_type)
 }
 
-fn guarded(op: Operator, operands: Vec<Expr>) -> Expr {
-    let operator = GuardedOperator {
-        op,
-        signature: Signature::user_defined(Volatility::Immutable),
-    };
-    Arc::new(ScalarUDF::new_from_impl(operator)).call(operands)
+fn call(function: impl ScalarUDFImpl + 'static, left: Expr, right: Expr) -> Expr {
+    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![left, right])
 }
 
-/// One operator as a function of two arguments.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct GuardedOperator {
+/// `first op second`, as one more link where `first` is a chain already: DataFusion takes time that grows
+/// with the cube of how deep functions are nested.
+fn chained(
+    first: Expr,
+    first_type: &DataType,
     op: Operator,
+    second: Expr,
+    second_type: &DataType,
+) -> Expr {
+    let chain = match &first {
+        Expr::ScalarFunction(called) => called.func.inner().downcast_ref::<Chain>(),
+        _ => None,
+    };
+    // With another type the sum so far would have to hold what its own type does not.
+    let Some(chain) = chain.filter(|_| first_type == second_type) else {
+        return call(Chain::of(vec![op]), first, second);
+    };
+    let longer = Chain::of(chain.ops.iter().copied().chain([op]).collect());
+    let Expr::ScalarFunction(ScalarFunction { mut args, .. }) = first else {
+        return call(longer, first, second);
+    };
+    args.push(second);
+    Arc::new(ScalarUDF::new_from_impl(longer)).call(args)
+}
+
+/// `a + b - c`: integers from left to right, as one function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Chain {
+    /// The signs between the operands. Two chains that differ in them must not be called the same.
+    name: String,
+    ops: Vec<Operator>,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for GuardedOperator {
-    fn name(&self) -> &str {
-        match self.op {
-            Operator::Plus => "+",
-            Operator::Minus => "-",
-            Operator::Multiply => "*",
-            _ => "||",
+impl Chain {
+    fn of(ops: Vec<Operator>) -> Self {
+        Self {
+            name: ops.iter().map(ToString::to_string).collect(),
+            ops,
+            signature: Signature::user_defined(Volatility::Immutable),
         }
+    }
+
+    /// The type after each operator, and those in which it takes its operands.
+    fn types(&self, given: &[DataType]) -> Result<Vec<(DataType, DataType, DataType)>> {
+        let Some((first, others)) = given.split_first() else {
+            return internal_err!("a chain of no operands");
+        };
+        let mut so_far = first.clone();
+        let mut types = Vec::with_capacity(others.len());
+        for (op, operand) in self.ops.iter().zip(others) {
+            let coercer = BinaryTypeCoercer::new(&so_far, op, operand);
+            let (left, right) = coercer.get_input_types()?;
+            so_far = coercer.get_result_type()?;
+            types.push((left, right, so_far.clone()));
+        }
+        Ok(types)
+    }
+}
+
+impl ScalarUDFImpl for Chain {
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -172,14 +231,17 @@ impl ScalarUDFImpl for GuardedOperator {
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        let [left, right] = take_function_args(self.name(), given)?;
-        let (left, right) = BinaryTypeCoercer::new(left, &self.op, right).get_input_types()?;
-        Ok(vec![left, right])
+        let types = self.types(given)?;
+        let first = types.first().map(|(left, ..)| left.clone());
+        let others = types.into_iter().map(|(_, right, _)| right);
+        Ok(first.into_iter().chain(others).collect())
     }
 
     fn return_type(&self, operands: &[DataType]) -> Result<DataType> {
-        let [left, right] = take_function_args(self.name(), operands)?;
-        BinaryTypeCoercer::new(left, &self.op, right).get_result_type()
+        match self.types(operands)?.pop() {
+            Some((.., result)) => Ok(result),
+            None => internal_err!("a chain of one operand"),
+        }
     }
 
     /// NULL with anything is NULL.
@@ -188,27 +250,86 @@ impl ScalarUDFImpl for GuardedOperator {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = args.number_rows;
-        let [left, right] = take_function_args(self.name(), &args.args)?;
-        match self.op {
-            Operator::Plus => apply(left, right, add),
-            Operator::Minus => apply(left, right, sub),
-            Operator::Multiply => apply(left, right, mul),
-            Operator::StringConcat => {
-                let joined = |args: &[ColumnarValue], rows| concatenated(args, rows);
-                bounded::call("||", Growth::Sum, &args.args, rows, joined)
-            }
-            other => internal_err!("{other} is not a guarded operator"),
+        let mut operands = args.args.into_iter();
+        let Some(mut so_far) = operands.next() else {
+            return internal_err!("a chain of no operands");
+        };
+        for (op, operand) in self.ops.iter().zip(operands) {
+            so_far = match op {
+                Operator::Plus => apply(&so_far, &operand, add),
+                Operator::Minus => apply(&so_far, &operand, sub),
+                Operator::Multiply => apply(&so_far, &operand, mul),
+                other => internal_err!("{other} is not a guarded operator"),
+            }?;
         }
+        Ok(so_far)
     }
 
     fn output_ordering(&self, operands: &[ExprProperties]) -> Result<SortProperties> {
+        let Some((first, others)) = operands.split_first() else {
+            return Ok(SortProperties::Unordered);
+        };
+        let mut so_far = first.sort_properties;
+        for (op, operand) in self.ops.iter().zip(others) {
+            so_far = match op {
+                Operator::Plus => so_far.add(&operand.sort_properties),
+                Operator::Minus => so_far.sub(&operand.sort_properties),
+                _ => SortProperties::Unordered,
+            };
+        }
+        Ok(so_far)
+    }
+}
+
+/// `||` as a function of two arguments whose result is held to a size.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Concatenation {
+    signature: Signature,
+}
+
+impl Concatenation {
+    fn new() -> Self {
+        Self {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Concatenation {
+    fn name(&self) -> &str {
+        "||"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let [left, right] = take_function_args(self.name(), given)?;
+        let coercer = BinaryTypeCoercer::new(left, &Operator::StringConcat, right);
+        let (left, right) = coercer.get_input_types()?;
+        Ok(vec![left, right])
+    }
+
+    fn return_type(&self, operands: &[DataType]) -> Result<DataType> {
         let [left, right] = take_function_args(self.name(), operands)?;
-        Ok(match self.op {
-            Operator::Plus => left.sort_properties.add(&right.sort_properties),
-            Operator::Minus => left.sort_properties.sub(&right.sort_properties),
-            _ => SortProperties::Unordered,
-        })
+        BinaryTypeCoercer::new(left, &Operator::StringConcat, right).get_result_type()
+    }
+
+    /// NULL with anything is NULL.
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let joined = |args: &[ColumnarValue], rows| concatenated(args, rows);
+        bounded::call(
+            self.name(),
+            Growth::Sum,
+            &args.args,
+            args.number_rows,
+            joined,
+        )
     }
 }
 

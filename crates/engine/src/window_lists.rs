@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue, not_impl_err};
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
@@ -19,13 +20,27 @@ use datafusion::logical_expr::{
 use crate::limits::WINDOW_LIST_BYTES;
 use crate::{Error, ErrorKind};
 
+fn makes_lists(function: &str) -> bool {
+    ["array_agg", "string_agg"].contains(&function)
+}
+
+/// Refuses a list that stays short while its rows go on: a whole partition's are made at once.
+pub(crate) fn check(call: &WindowFunction) -> Result<()> {
+    let function = call.fun.name();
+    if call.params.filter.is_some() && makes_lists(function) {
+        return not_impl_err!(
+            "{function} with FILTER and OVER: collect CASE WHEN … THEN … END, or by GROUP BY"
+        );
+    }
+    Ok(())
+}
+
 /// The function with a limit, where it makes lists and has none yet.
 pub(crate) fn guarded(function: &WindowFunctionDefinition) -> Option<WindowFunctionDefinition> {
     let WindowFunctionDefinition::AggregateUDF(inner) = function else {
         return None;
     };
-    let makes_lists = ["array_agg", "string_agg"].contains(&inner.name());
-    if !makes_lists || inner.inner().downcast_ref::<WindowList>().is_some() {
+    if !makes_lists(inner.name()) || inner.inner().downcast_ref::<WindowList>().is_some() {
         return None;
     }
     let limited = AggregateUDF::new_from_impl(WindowList {
@@ -121,11 +136,15 @@ struct Limited {
     held: usize,
 }
 
+/// The bytes that some values take in a list: each no less than eight, since a list of few bytes in every
+/// one of very many rows is large as well.
 fn bytes(values: &[ArrayRef]) -> Result<usize> {
+    const LEAST: usize = 8;
     let Some(values) = values.first() else {
         return Ok(0);
     };
-    Ok(values.to_data().get_slice_memory_size()?)
+    let bytes = values.to_data().get_slice_memory_size()?;
+    Ok(bytes.max(values.len() * LEAST))
 }
 
 impl Accumulator for Limited {

@@ -1,5 +1,7 @@
 //! What can go wrong in a store, by what the caller can do about it.
 
+use std::io::ErrorKind;
+
 use crate::Faults;
 
 /// The store's result.
@@ -54,6 +56,9 @@ pub enum Error {
     /// The storage does not answer, or a write's outcome is not known.
     #[error("{0}")]
     Unavailable(String),
+    /// The storage has no room for what was to be written, and it is not there.
+    #[error("{0}; make room, then try again")]
+    Full(String),
     /// A broken promise of our own.
     #[error("{0}")]
     Internal(String),
@@ -76,6 +81,8 @@ pub enum Kind {
     Corrupt,
     /// Wait and try again.
     Unavailable,
+    /// Make room first.
+    Full,
     /// Report it.
     Internal,
 }
@@ -91,13 +98,28 @@ impl Error {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Unavailable(_) => Kind::Unavailable,
+            Self::Full(_) => Kind::Full,
             Self::Internal(_) => Kind::Internal,
         }
     }
 
     /// An error of Delta's log, for a table that exists.
     pub(crate) fn from_delta(table: &str, error: deltalake_core::DeltaTableError) -> Self {
-        Self::Unavailable(format!("table {table}: {error}"))
+        Self::from_storage(&format!("table {table}"), &error)
+    }
+
+    /// A failure of the storage, and what it was to be used for.
+    pub(crate) fn from_storage(what: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let said = format!("{what}: {error}");
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref().map(std::io::Error::kind);
+            if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) = kind {
+                return Self::Full(said);
+            }
+            cause = error.source();
+        }
+        Self::Unavailable(said)
     }
 }
 

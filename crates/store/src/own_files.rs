@@ -100,5 +100,5 @@ impl Store {
 }
 
 fn unreachable(folder: OwnFolder, error: &object_store::Error) -> Error {
-    Error::Unavailable(format!("the store's {}: {error}", folder.name()))
+    Error::from_storage(&format!("the store's {}", folder.name()), error)
 }

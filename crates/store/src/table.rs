@@ -310,7 +310,7 @@ impl Table {
     pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<()> {
         let put = self.objects.put(&self.location(file), bytes.into()).await;
         put.map(|_| ()).map_err(|error| {
-            Error::Unavailable(format!("table {}: writing {file}: {error}", self.name))
+            Error::from_storage(&format!("table {}: writing {file}", self.name), &error)
         })
     }
 
