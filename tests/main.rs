@@ -14,6 +14,7 @@ mod embargo;
 mod figures;
 mod flight;
 mod ingest;
+mod jobs;
 mod parts;
 mod plan;
 mod server;

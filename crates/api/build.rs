@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "didymium/v1/admin.proto",
     "didymium/v1/catalog.proto",
     "didymium/v1/ingest.proto",
+    "didymium/v1/jobs.proto",
     "didymium/v1/query.proto",
 ];
 

@@ -303,7 +303,11 @@ def test_a_paused_reader_holds_little_memory_and_its_slot_for_no_longer_than_all
         server.stop()
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a batch is 64 MiB before it is cut into pieces, and several steps hold one")
+#: Why a reader of rows of 8 KiB and more that does not read holds more than 32 MiB.
+LONG_ROWS = "a batch is 64 MiB before it is cut into pieces, and several steps hold one"
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=LONG_ROWS)
 def test_a_paused_reader_of_long_rows_holds_little_memory(store: Path, tmp_path: Path) -> None:
     with one_at_a_time(store, tmp_path, "--max-running", "1", "--query-timeout", "4s") as server:
         read_some(server, 40 * MIB)
@@ -411,15 +415,17 @@ def test_a_compressed_request_by_http_is_told_why_it_is_refused(server: Server) 
 
 ROWS = 200_000
 
+#: A sort of 500 bytes a row, whose one row is the count of those that it sorted, twice.
+SORT = """select max(n), count(distinct x) from (select x, row_number() over (order by s) n
+    from (select x, lpad(cast(x * 7919 % 1000003 as varchar), 500, 'x') s from generate_series(1, {rows}) t(x)))"""
+
 
 def test_queries_beyond_their_share_spill_or_are_refused_and_disturb_nobody(store: Path, tmp_path: Path) -> None:
-    sort = f"""select max(n), count(distinct x) from (select x, row_number() over (order by s) n
-        from (select x, lpad(cast(x * 7919 % 1000003 as varchar), 500, 'x') s from generate_series(1, {ROWS}) t(x)))"""
     group = f"""select sum(n), count(*) from (select lpad(cast(x * 7919 % 1000003 as varchar), 500, 'x') s, count(*) n
         from generate_series(1, {ROWS}) t(x) group by 1)"""
     small = "select count(distinct x % 1000) from generate_series(1, 100000) t(x)"
     with one_at_a_time(store, tmp_path, "--query-memory", "64MiB", "--max-running", "8") as server, ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(outcome, server, sql) for sql in (sort, group, small, small)]
+        running = [pool.submit(outcome, server, sql) for sql in (SORT.format(rows=ROWS), group, small, small)]
         sorted_, grouped, *smalls = [it.result() for it in running]
         assert smalls == [[(1000,)]] * 2
         assert sorted_ in (StatusCode.RESOURCE_EXHAUSTED, [(ROWS, ROWS)])
@@ -447,7 +453,7 @@ def test_queries_are_turned_away_while_memory_is_short_and_served_again_after(
     assert refused, "nobody was turned away"
     for error in refused:
         assert error.code() == StatusCode.RESOURCE_EXHAUSTED
-        assert retry_delay(error) > timedelta(0)
+        assert (retry_delay(error) or timedelta(0)) > timedelta(0), f"no RetryInfo: {error}"
     until(lambda: not list(refusals(limited)), 5)
     limited.assert_lives()
 
@@ -626,13 +632,14 @@ def refusals(server: Server) -> Iterator[grpc.RpcError]:
         yield error
 
 
-def retry_delay(error: grpc.RpcError) -> timedelta:
+def retry_delay(error: grpc.RpcError) -> timedelta | None:
     """When the client may come again, as google.rpc.RetryInfo says it."""
-    for detail in rpc_status.from_call(error).details:
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             return info.retry_delay.ToTimedelta()
-    raise AssertionError(f"no RetryInfo: {error}")
+    return None
 
 
 def is_running(server: Server, sql: str) -> bool:

@@ -3,7 +3,8 @@
     python tests/soak BINARY [--only L,B,A,S] [--minutes 20] [--statements 20000]
 
 A real server as an operator would run it (TLS, tokens, a ceiling on memory) takes everything; another caller asks it a small
-question all the while. One line per item says what was measured; the exit code is 1 where one is not as it should be.
+question all the while. One line per item says what was measured; those that are not as they should be stand once more at the end.
+The exit code is 1 where there are any but those that are documented not to hold ("known"). L8 mounts small file systems: as root.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import access
 import bad_input
 import limits
 import sandbox
+from report import Report
 from served import Served
 
 GROUPS = {"L": limits.run, "B": bad_input.run, "A": access.run, "S": sandbox.run}
@@ -31,13 +33,13 @@ def main() -> int:
     parser.add_argument("--statements", type=int, default=20_000, help="mutated statements (B1)")
     options = parser.parse_args()
     os.environ["DIDYMIUM_BIN"] = str(options.binary.resolve())
-    wrong = 0
+    report = Report()
     for group in options.only.split(","):
-        with tempfile.TemporaryDirectory() as folder, Served(Path(folder)) as served:
+        with tempfile.TemporaryDirectory() as folder, Served(Path(folder), report) as served:
             GROUPS[group](served, options)
             served.ends()
-        wrong += served.wrong
-    return min(wrong, 1)
+    report.ends()
+    return 0 if report.is_right else 1
 
 
 if __name__ == "__main__":

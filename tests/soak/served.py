@@ -1,4 +1,4 @@
-"""A server as an operator runs it, with a canary, samples of its memory, and what was found out."""
+"""A server as an operator runs it, with a canary and samples of its memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import psutil
 
 import harness
 from certificates import Authority
-from didymium.v1 import query_pb2_grpc
+from didymium.v1 import ingest_pb2, ingest_pb2_grpc, query_pb2_grpc
 from harness import MIB
+from report import Report
 
 CEILING_BYTES = 2048 * MIB
 
@@ -34,14 +36,15 @@ CANARY = "select stage, count(*) as batches from quotas group by stage order by 
 
 
 class Served:
-    """The server, its callers, and the items that were measured on it."""
+    """The server and its callers. The store and what is spilled lie in the folder, if not in others."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, report: Report, store: Path | None = None, spill: Path | None = None) -> None:
         self.folder = folder
-        self.wrong = 0
-        self.spill = folder / "spill"
-        self.spill.mkdir()
-        self.store = harness.init(folder / "store")
+        self.report = report
+        self.tells = report.tells
+        self.spill = spill or folder / "spill"
+        self.spill.mkdir(exist_ok=True)
+        self.store = harness.init(store or folder / "store")
         self.authority = Authority("An authority of the soak")
         self.certificate, self.key = folder / "server.pem", folder / "server.key"
         self.authority.issue().write(self.certificate, self.key)
@@ -118,10 +121,21 @@ class Served:
     def resident(self) -> int:
         return self.process.memory_info().rss
 
-    def tells(self, item: str, is_right: bool, measured: str) -> None:
-        """One line of the report."""
-        self.wrong += not is_right
-        print(f"{item:<5} {'ok    ' if is_right else 'NOT OK'} {measured}", flush=True)
+    def settled(self) -> int:
+        """The memory that is held once the system has back what it gets back."""
+        held = self.resident
+        while True:
+            time.sleep(2)
+            if (now := self.resident) > held - MIB:
+                return now
+            held = now
+
+    def creates(self, declaration: str) -> None:
+        """A table, as an operator makes one."""
+        file = self.folder / "table.toml"
+        file.write_text(declaration)
+        made = harness.run("table", "create", file, "--store", self.store)
+        assert made.returncode == 0, made.stderr
 
     @contextmanager
     def peak(self) -> Iterator[list[int]]:
@@ -137,14 +151,13 @@ class Served:
         time.sleep(2)
         after = len(self.seconds)
         time.sleep(5)
-        during, calm = sorted(self.seconds[:after]), sorted(self.seconds[after:])
-        p99 = during[int(len(during) * 0.99)]
+        during, calm = self.seconds[:after], self.seconds[after:]
         refused = [it for it in self.failed if not it.startswith("RESOURCE_EXHAUSTED: the server is short of memory")]
         self.tells(
             "each",
-            not refused and calm[-1] < 1,
-            f"canary {len(during)} times: p50 {statistics.median(during) * 1e3:.0f} ms, p99 {p99 * 1e3:.0f} ms, "
-            f"afterwards {statistics.median(calm) * 1e3:.0f} ms; {len(self.failed)} failed {sorted(set(refused))[:3]}",
+            not refused and max(calm) < 1,
+            f"canary {len(during)} times: {spread(during)}, afterwards "
+            f"{statistics.median(calm) * 1e3:.0f} ms; {len(self.failed)} failed {sorted(set(refused))[:3]}",
         )
         left = [file.name for file in self.spill.rglob("*") if file.is_file()]
         files = self.process.num_fds()
@@ -161,11 +174,47 @@ class Served:
             self.server.process.stdout.close()
 
 
-def outcome(stub: query_pb2_grpc.QueryServiceStub, sql: str, patience_s: float = 120) -> str:
-    """The code with which a statement ends; its rows are thrown away."""
+class End(NamedTuple):
+    """The code and the words with which a call ends."""
+
+    code: str
+    message: str
+
+
+def asked(stub: query_pb2_grpc.QueryServiceStub, sql: str, patience_s: float = 120) -> End:
+    """How a statement ends; its rows are thrown away."""
     try:
         for _ in stub.Query(harness.request(sql), timeout=patience_s):
             pass
     except grpc.RpcError as error:
-        return str(error.code().name)
-    return "OK"
+        return End(str(error.code().name), str(error.details()))
+    return End("OK", "")
+
+
+def outcome(stub: query_pb2_grpc.QueryServiceStub, sql: str, patience_s: float = 120) -> str:
+    """The code with which a statement ends."""
+    return asked(stub, sql, patience_s).code
+
+
+def load(stub: ingest_pb2_grpc.IngestServiceStub, table: str, csv: str) -> End:
+    """Loads a file of this text."""
+    text = csv.encode()
+    parts = [
+        ingest_pb2.IngestRequest(header=ingest_pb2.IngestHeader(table=table)),
+        ingest_pb2.IngestRequest(file=ingest_pb2.FileHeader(name="a.csv")),
+        *(ingest_pb2.IngestRequest(chunk=text[at : at + MIB]) for at in range(0, len(text), MIB)),
+    ]
+    try:
+        stub.Ingest(iter(parts), timeout=harness.PATIENCE_S)
+    except grpc.RpcError as error:
+        return End(str(error.code().name), str(error.details()))
+    return End("OK", "")
+
+
+def p99(seconds: list[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.99)] if seconds else 0.0
+
+
+def spread(seconds: list[float]) -> str:
+    """The middle and the slow end."""
+    return f"p50 {statistics.median(seconds or [0]) * 1e3:.0f} ms, p99 {p99(seconds) * 1e3:.0f} ms"

@@ -82,6 +82,12 @@ impl From<didymium_engine::Error> for Failure {
     }
 }
 
+impl From<didymium_jobs::Error> for Failure {
+    fn from(error: didymium_jobs::Error) -> Self {
+        Self::own(error.to_string())
+    }
+}
+
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         // What comes from the connection, and not from a server, has a cause.

@@ -6,21 +6,21 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::args::{HealthArgs, PlaceArgs, TargetArgs};
+use crate::args::ServerArgs;
 use crate::failure::Failure;
-use crate::target::Target;
+use crate::target::server;
 
 /// Who has not answered by then does not answer; a probe that hangs tells nobody anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends well if the server serves, with 1 if it says that it does not, with 3 if it says nothing.
-pub(crate) async fn run(args: HealthArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let silent = Failure::unreachable(format!(
         "no answer from {} within {} s",
         args.url,
         PATIENCE.as_secs()
     ));
-    let status = tokio::time::timeout(PATIENCE, status(args));
+    let status = tokio::time::timeout(PATIENCE, status(&args));
     match status.await.unwrap_or(Err(silent))? {
         ServingStatus::Serving => {
             #[expect(clippy::print_stdout, reason = "what the command is for")]
@@ -36,17 +36,8 @@ pub(crate) async fn run(args: HealthArgs) -> Result<(), Failure> {
     }
 }
 
-async fn status(args: HealthArgs) -> Result<ServingStatus, Failure> {
-    let target = TargetArgs {
-        place: PlaceArgs {
-            url: Some(args.url),
-            store: None,
-        },
-        tls: args.tls,
-    };
-    let Target::Server(connection) = Target::of(&target).await? else {
-        return Err(Failure::usage("name a server (--url)"));
-    };
+async fn status(args: &ServerArgs) -> Result<ServingStatus, Failure> {
+    let connection = server(args).await?;
     // No service's name stands for the whole server.
     let request = HealthCheckRequest::default();
     let answer = HealthClient::new(connection).check(request).await?;

@@ -71,6 +71,7 @@ fn options(args: &LoadArgs) -> Result<LoadOptions, Failure> {
         supersede: args.supersede.clone(),
         replace: args.replace,
         dry_run: args.dry_run,
+        ..LoadOptions::default()
     })
 }
 

@@ -7,11 +7,14 @@ mod failure;
 mod functions;
 mod health;
 mod init;
+mod job;
 mod load;
+mod moment;
 mod output;
 mod role_caps;
 mod rows;
 mod serve;
+mod serve_jobs;
 mod sql;
 mod store;
 mod table;
@@ -82,6 +85,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::View(command) => view::run(command).await,
         Command::Store(command) => store::run(command).await,
         Command::Token(command) => token::run(command).await,
+        Command::Job(command) => job::run(command).await,
         Command::Describe(args) => tables::describe(args).await,
     }
 }

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{Auth, LimitArgs, ServeArgs, UpkeepArgs};
 use crate::config;
 use crate::failure::Failure;
+use crate::serve_jobs::Jobs;
 
 /// How old a file must be that no commit names before it is deleted: no load takes so long.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -64,6 +65,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let scheme = settings.tls.as_ref().map_or("grpc", |_| "grpcs");
     let server = Server::bind(&args.listen, engine, settings);
     let server = server.await.map_err(listen_failure)?;
+    let jobs = Jobs::of(&args, &store).await?;
+    let server = server.running_jobs(jobs.engine, jobs.settings, jobs.declared);
     let address = server.address().map_err(listen_failure)?;
     let (mut once, mut twice) = (Signals::new()?, Signals::new()?);
     let shutdown = async move { once.next().await };
@@ -91,6 +94,7 @@ async fn check(args: &ServeArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::own(format!("TLS: {error}")))?;
     }
     let store = Arc::new(Store::open(args.store.clone()).await?);
+    Jobs::of(args, &store).await?;
     Engine::new(store, limits(&args.limits), crate::now_ms)?;
     Ok(())
 }
@@ -175,7 +179,7 @@ fn address_of_others(listen: &str) -> Result<Option<SocketAddr>, Failure> {
     Ok(addresses.find(|address| !address.ip().is_loopback()))
 }
 
-fn limits(args: &LimitArgs) -> Limits {
+pub(crate) fn limits(args: &LimitArgs) -> Limits {
     let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     Limits {
         memory_bytes: bytes(args.memory),

@@ -10,7 +10,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Request, Status};
 
-use crate::args::{TargetArgs, TlsArgs};
+use crate::args::{ServerArgs, TargetArgs, TlsArgs};
 use crate::failure::{Failure, read_text, root_cause};
 use crate::now_ms;
 
@@ -68,6 +68,11 @@ impl Target {
 /// An engine over a store of this process.
 pub(crate) fn engine(store: Arc<Store>) -> Result<Arc<Engine>, Failure> {
     Ok(Arc::new(Engine::new(store, Limits::default(), now_ms)?))
+}
+
+/// A connection to a server, for what no store can do without one.
+pub(crate) async fn server(args: &ServerArgs) -> Result<Connection, Failure> {
+    connect(&args.url, &args.tls).await
 }
 
 /// A connection to the server at an address of ours.

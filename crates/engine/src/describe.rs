@@ -196,5 +196,6 @@ fn filled(names: &[String], value: &Value) -> Parameters {
     Parameters {
         positional: vec![value.clone(); places.max().unwrap_or_default()],
         named: named.map(|name| (name.clone(), value.clone())).collect(),
+        offered: BTreeMap::new(),
     }
 }

@@ -26,8 +26,8 @@ use crate::session::{CATALOG, Own, SCHEMA, Tables, base_state, runtime, with_tab
 use crate::share::Share;
 use crate::system::{self, SYSTEM};
 use crate::{
-    DescribedView, Error, ErrorKind, Grants, Limits, Parameters, Result, RunningQuery, asof,
-    exchange, guard, options, qualify,
+    DescribedView, Error, ErrorKind, Given, Grants, Limits, ListedJob, Parameters, Result,
+    RunningQuery, RunsOf, asof, exchange, guard, job_tables, options, qualify,
 };
 
 /// Runs queries over one store.
@@ -72,6 +72,9 @@ pub(crate) struct Scope {
     versions: BTreeMap<String, u64>,
     time_zone: Option<String>,
     running: Arc<Vec<RunningQuery>>,
+    jobs: Arc<Vec<ListedJob>>,
+    runs_of: RunsOf,
+    given: BTreeMap<String, Given>,
     share: Arc<Share>,
     /// The sources whose rows the caller does not see yet, once they are looked up.
     hidden: Option<Arc<Vec<String>>>,
@@ -104,6 +107,9 @@ impl Scope {
             versions: request.versions.clone(),
             time_zone: request.time_zone.clone(),
             running: Arc::clone(&request.running),
+            jobs: Arc::clone(&request.jobs),
+            runs_of: request.runs_of.clone(),
+            given: request.given.clone(),
             hidden: None,
             sees_all: request.may_write,
             described: None,
@@ -130,11 +136,13 @@ impl Engine {
     /// `Internal` where the threads or the spill folder can't be made.
     pub fn new(store: Arc<Store>, limits: Limits, clock: Clock) -> Result<Self> {
         let base = base_state(runtime(&store, &limits)?, &limits)?;
+        let in_background = limits.in_background;
         let threads = Builder::new_multi_thread()
             .worker_threads(limits.threads)
             .thread_name("didymium-query")
             .thread_stack_size(STACK_BYTES)
             .enable_time()
+            .on_thread_start(move || give_way(in_background))
             .build()
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
         Ok(Self {
@@ -217,7 +225,7 @@ impl Engine {
     }
 
     /// Runs a future on the engine's threads; dropping the handle stops it.
-    pub(crate) fn spawn<F>(&self, future: F) -> AbortOnDropHandle<F::Output>
+    pub fn spawn<F>(&self, future: F) -> AbortOnDropHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -282,13 +290,19 @@ impl Engine {
                 true => self.views(scope).await?,
                 false => Arc::default(),
             };
-            let table = match name == system::QUERIES {
-                true => system::queries(&scope.running)?,
-                false => system::table(&self.store, &views, &name, &scope.grants).await?,
+            let table = match name.as_str() {
+                system::QUERIES => system::queries(&scope.running)?,
+                system::JOBS => job_tables::jobs(&scope.jobs)?,
+                system::JOB_RUNS => job_tables::runs(&self.store, &scope.runs_of).await?,
+                _ => system::table(&self.store, &views, &name, &scope.grants).await?,
             };
             system_tables.insert(name, table);
         }
         for name in names {
+            if let Some(given) = scope.given.get(&name) {
+                tables.insert(name, given.provider()?);
+                continue;
+            }
             let table = match sources.get(&name) {
                 Some(source) => self.granted_provider(source, scope).await?,
                 None => self.current(&name, scope).await?,
@@ -549,6 +563,14 @@ impl Engine {
             return false;
         };
         self.base.table_functions().contains_key(table.as_ref())
+    }
+}
+
+/// Lets others go first: the calling thread has the least right to the processor, where it is to.
+fn give_way(in_background: bool) {
+    const LAST: i32 = 19;
+    if in_background && let Err(error) = rustix::process::setpriority_process(None, LAST) {
+        tracing::warn!(%error, "a thread in the background has the priority of all others");
     }
 }
 

@@ -274,6 +274,18 @@ fn from_arrow(error: &ArrowError) -> Error {
 
 /// A failure to write or read what a query spills.
 fn from_io(error: &io::Error) -> Error {
+    // A writer of spilled rows gives the engine's errors as the system's, one within the other.
+    if let Some(within) = error.get_ref() {
+        if let Some(error) = within.downcast_ref::<DataFusionError>() {
+            return error.into();
+        }
+        if let Some(error) = within.downcast_ref::<ArrowError>() {
+            return from_arrow(error);
+        }
+        if let Some(error) = within.downcast_ref::<io::Error>() {
+            return from_io(error);
+        }
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
             ErrorKind::OverLimit,

@@ -15,6 +15,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// Threads that run queries.
     pub threads: usize,
+    /// Whether they give way to all others of the machine.
+    pub in_background: bool,
     /// Rows of a batch inside the engine.
     pub batch_rows: usize,
     /// Time for which a client may leave the rows of its query unread.
@@ -31,6 +33,7 @@ impl Default for Limits {
             spill_bytes: 4 * 1024 * 1024 * 1024,
             timeout: Duration::from_secs(300),
             idle: Duration::from_secs(60),
+            in_background: false,
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             batch_rows: 8192,
             load_bytes: 1024 * 1024 * 1024,

@@ -43,6 +43,8 @@ pub struct Parameters {
     pub positional: Vec<Value>,
     /// `$name`.
     pub named: BTreeMap<String, Value>,
+    /// `$name`, for statements that may use it or not.
+    pub offered: BTreeMap<String, Value>,
 }
 
 impl Parameters {
@@ -72,7 +74,7 @@ impl Parameters {
     fn value(&self, name: &str) -> Option<&Value> {
         match name.parse::<usize>() {
             Ok(place) => self.positional.get(place.checked_sub(1)?),
-            Err(_) => self.named.get(name),
+            Err(_) => self.named.get(name).or_else(|| self.offered.get(name)),
         }
     }
 }

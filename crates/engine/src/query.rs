@@ -22,8 +22,8 @@ use crate::conform::{conform, conformed_schema};
 use crate::engine::Planning;
 use crate::warnings::warnings;
 use crate::{
-    Engine, Error, ErrorKind, Grants, Parameters, Reading, Result, RunningQuery, Share, Warning,
-    pieces, views,
+    Engine, Error, ErrorKind, Given, Grants, ListedJob, Parameters, Reading, Result, RunningQuery,
+    RunsOf, Share, Warning, pieces, views,
 };
 
 /// One statement and how to run it.
@@ -53,6 +53,12 @@ pub struct QueryRequest {
     pub author: String,
     /// The queries that the caller may know of, for `system.queries`.
     pub running: Arc<Vec<RunningQuery>>,
+    /// The jobs that the caller may know of, for `system.jobs`.
+    pub jobs: Arc<Vec<ListedJob>>,
+    /// Those whose runs the caller may know of, for `system.job_runs`.
+    pub runs_of: RunsOf,
+    /// Tables that only this statement has.
+    pub given: BTreeMap<String, Given>,
 }
 
 impl QueryRequest {

@@ -9,17 +9,19 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, TableProvider};
 use didymium_store::{Snapshot, Store, Table, TableKind};
 
-use crate::{DescribedView, Error, ErrorKind, Grants, Result, functions};
+use crate::{DescribedView, Error, ErrorKind, Grants, Result, functions, job_tables};
 
 /// The schema's name.
 pub(crate) const SYSTEM: &str = "system";
 
 /// The tables of the schema.
-pub(crate) const TABLES: [&str; 6] = [
+pub(crate) const TABLES: [&str; 8] = [
     "columns",
     "commits",
     "files",
     "functions",
+    JOB_RUNS,
+    JOBS,
     QUERIES,
     "tables",
 ];
@@ -29,6 +31,10 @@ const TABLES_OF_TABLES: [&str; 4] = ["columns", "commits", "files", "tables"];
 
 /// The one that tells of the server rather than of the store.
 pub(crate) const QUERIES: &str = "queries";
+
+/// Those that tell of jobs.
+pub(crate) const JOBS: &str = "jobs";
+pub(crate) const JOB_RUNS: &str = "job_runs";
 
 /// A query that runs or waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +104,8 @@ async fn over(
         "columns" => columns_table(opened, views),
         "files" => files_table(opened),
         QUERIES => return queries(&[]),
+        JOBS => return job_tables::jobs(&[]),
+        JOB_RUNS => return job_tables::no_runs(),
         "commits" => commits_table(opened).await?,
         _ => {
             return Err(Error::new(
@@ -116,14 +124,14 @@ pub(crate) async fn commits(
     in_memory(commits_table(tables).await?)
 }
 
-fn in_memory(rows: Rows) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn in_memory(rows: Rows) -> Result<Arc<dyn TableProvider>> {
     let table = rows.and_then(|rows| MemTable::try_new(rows.schema(), vec![vec![rows]]));
     Ok(Arc::new(table?))
 }
 
 type Opened = [(Arc<Table>, Arc<Snapshot>)];
 
-type Rows = datafusion::common::Result<RecordBatch>;
+pub(crate) type Rows = datafusion::common::Result<RecordBatch>;
 
 /// The tables that a caller sees; a damaged one is left out.
 pub(crate) async fn opened(
@@ -142,12 +150,12 @@ pub(crate) async fn opened(
     Ok(opened)
 }
 
-fn rows<const N: usize>(columns: [(&str, ArrayRef); N]) -> Rows {
+pub(crate) fn rows<const N: usize>(columns: [(&str, ArrayRef); N]) -> Rows {
     let columns = columns.map(|(name, column)| (name, column, true));
     RecordBatch::try_from_iter_with_nullable(columns).map_err(Into::into)
 }
 
-fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
+pub(crate) fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
     Arc::new(StringArray::from_iter(texts))
 }
 

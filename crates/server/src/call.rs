@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use didymium_engine::{
-    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, SQL_BYTES, TRACE, Warning,
+    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, RunsOf, SQL_BYTES, TRACE,
+    Warning,
 };
 use tonic::{Code, Status};
 use tracing::{Instrument, Span};
@@ -110,6 +111,10 @@ impl Caller {
         request.grants = self.grants.clone();
         request.may_write = self.role >= crate::Role::Write;
         request.author.clone_from(&self.name);
+        request.runs_of = match self.role {
+            crate::Role::Admin => RunsOf::Everybody,
+            _ => RunsOf::Owner(self.id.clone()),
+        };
     }
 }
 
@@ -132,6 +137,7 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
+            show_jobs(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.query_holding(request, slot).await?)
         })
         .instrument(span.clone());
@@ -160,6 +166,7 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
+            show_jobs(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.describe(request, slot).await?)
         })
         .instrument(span);
@@ -194,6 +201,18 @@ async fn turn(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<
     entry.starts(left);
     request.timeout = Some(left);
     Ok(slot)
+}
+
+/// Shows the caller's jobs to a statement that asks for them.
+async fn show_jobs(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<(), Error> {
+    if !request.sql.to_ascii_lowercase().contains("jobs") {
+        return Ok(());
+    }
+    let listed = desk.jobs.listed(|job| entry.owner.oversees(&job.owner));
+    let listed = listed.await;
+    let listed = listed.map_err(|error| Error::new(error.kind(), error.to_string()))?;
+    request.jobs = Arc::new(listed);
+    Ok(())
 }
 
 /// A statement's description, and the id that its run is to have.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use didymium_engine::Engine;
+use didymium_jobs::Scheduler;
 use tokio_util::sync::CancellationToken;
 
 use crate::Role;
@@ -25,6 +26,7 @@ pub(crate) struct Desk {
     pub(crate) running: Arc<Running>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) loads: Loads,
+    pub(crate) jobs: Arc<Scheduler>,
     pub(crate) seal: Seal,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,

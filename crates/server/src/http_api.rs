@@ -28,7 +28,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
-    let text = desk.metrics.text(desk.moment());
+    let text = desk.metrics.text(desk.moment(), desk.jobs.figures());
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
 }
 

@@ -140,6 +140,7 @@ impl Gathered {
                 supersede: given(header.supersede),
                 replace: header.replace,
                 dry_run: header.dry_run,
+                ..LoadOptions::default()
             },
             progress: Progress::default(),
         };

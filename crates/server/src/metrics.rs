@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use didymium_jobs::Figures;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +30,15 @@ pub(crate) struct Metrics {
     read_bytes: Counter,
     handled: Family<CallLabels, Counter>,
     now: Now,
+    jobs: JobFamilies,
+}
+
+/// What is told of jobs. There are as many labels as there are jobs.
+#[derive(Debug, Default, Clone)]
+struct JobFamilies {
+    runs: Family<JobRunLabels, Counter>,
+    last_success: Family<JobLabels, Gauge>,
+    overdue: Family<JobLabels, Gauge>,
 }
 
 /// What is looked up when it is asked for.
@@ -61,6 +71,17 @@ pub(crate) enum Protocol {
 struct QueryLabels {
     protocol: Protocol,
     code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobRunLabels {
+    job: String,
+    status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,6 +135,23 @@ impl Metrics {
             Unit::Bytes,
             now.resident_bytes.clone(),
         );
+        let jobs = JobFamilies::default();
+        registry.register(
+            "job_runs",
+            "Runs of jobs that this server has ended",
+            jobs.runs.clone(),
+        );
+        registry.register_with_unit(
+            "job_last_success_timestamp",
+            "When a run of the job last succeeded, since 1970",
+            Unit::Seconds,
+            jobs.last_success.clone(),
+        );
+        registry.register(
+            "job_overdue",
+            "Whether the release that the job waits for has not arrived by its day",
+            jobs.overdue.clone(),
+        );
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The release", version);
         // The words of every other gRPC server, so that one dashboard shows them all.
@@ -129,6 +167,7 @@ impl Metrics {
             read_bytes,
             handled,
             now,
+            jobs,
         }
     }
     /// A query has ended.
@@ -161,7 +200,7 @@ impl Metrics {
     }
 
     /// All of it, as text.
-    pub(crate) fn text(&self, moment: Moment) -> String {
+    pub(crate) fn text(&self, moment: Moment, jobs: Figures) -> String {
         let gauge = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -169,10 +208,32 @@ impl Metrics {
         gauge(&self.now.waiting, moment.waiting as u64);
         gauge(&self.now.pool_bytes, moment.pool_bytes as u64);
         gauge(&self.now.resident_bytes, moment.resident_bytes);
+        self.jobs.set(jobs);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl JobFamilies {
+    /// Says what is known now, and nothing of jobs that are gone.
+    fn set(&self, figures: Figures) {
+        self.runs.clear();
+        self.last_success.clear();
+        self.overdue.clear();
+        for ((job, status), count) in figures.runs {
+            let labels = JobRunLabels { job, status };
+            self.runs.get_or_create(&labels).inc_by(count);
+        }
+        for (job, time_ms) in figures.last_success_ms {
+            let gauge = self.last_success.get_or_create_owned(&JobLabels { job });
+            gauge.set(time_ms.div_euclid(1000));
+        }
+        for (job, is_overdue) in figures.overdue {
+            let gauge = self.overdue.get_or_create_owned(&JobLabels { job });
+            gauge.set(i64::from(is_overdue));
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn query_request(
         parameters: Parameters {
             positional: positional.collect::<Result<_, Status>>()?,
             named: named.collect::<Result<_, Status>>()?,
+            ..Parameters::default()
         },
         published_as_of: request
             .published_as_of

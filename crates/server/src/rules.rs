@@ -68,6 +68,55 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         Rule::AtLeast(Role::Write),
     ),
     (
+        "/didymium.v1.JobService/CreateJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/UpdateJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/DeleteJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    ("/didymium.v1.JobService/GetJob", Rule::AtLeast(Role::Read)),
+    (
+        "/didymium.v1.JobService/ListJobs",
+        Rule::AtLeast(Role::Read),
+    ),
+    (
+        "/didymium.v1.JobService/PauseJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/ResumeJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/RunJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/BackfillJob",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/CancelJobRun",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
+        "/didymium.v1.JobService/ListJobRuns",
+        Rule::AtLeast(Role::Read),
+    ),
+    (
+        "/didymium.v1.JobService/PreviewSchedule",
+        Rule::AtLeast(Role::Read),
+    ),
+    (
+        "/didymium.v1.JobService/ReplayJobRun",
+        Rule::AtLeast(Role::Schedule),
+    ),
+    (
         "/didymium.v1.AdminService/GetStatus",
         Rule::AtLeast(Role::Admin),
     ),

@@ -10,9 +10,12 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use didymium_api::v1::admin_service_server::AdminServiceServer;
 use didymium_api::v1::catalog_service_server::CatalogServiceServer;
 use didymium_api::v1::ingest_service_server::IngestServiceServer;
+use didymium_api::v1::job_service_server::JobServiceServer;
 use didymium_api::v1::query_service_server::QueryServiceServer;
 use didymium_api::{DESCRIPTOR_SET, FLIGHT_DESCRIPTOR_SET};
 use didymium_engine::{Engine, Error, ErrorKind};
+use didymium_jobs::{Declared, Scheduler, Webhooks};
+use didymium_store::{Exports, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -31,9 +34,11 @@ use crate::failures::Failures;
 use crate::flight::Flight;
 use crate::http_api;
 use crate::ingest::Ingest;
+use crate::jobs::Scheduling;
 use crate::loads::Loads;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::owners::TokenOwners;
 use crate::query::Queries;
 use crate::seal::Seal;
 use crate::slots::Slots;
@@ -65,6 +70,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long those that were stopped then have to hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// After how long without a sign of life of the server that runs jobs another one does.
+pub const JOB_LEASE: Duration = Duration::from_secs(15);
+
+/// How long the history of jobs is kept.
+pub const JOB_HISTORY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +130,15 @@ pub struct Server {
     seal: Seal,
     engine: Arc<Engine>,
     settings: Settings,
+    jobs: Option<Jobs>,
+}
+
+/// How a server runs jobs.
+#[derive(Debug)]
+struct Jobs {
+    engine: Arc<Engine>,
+    settings: didymium_jobs::Settings,
+    declared: Vec<Declared>,
 }
 
 /// Why a server can't start or go on.
@@ -138,6 +158,9 @@ pub enum ServerError {
     /// The interface can't be described to clients.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The jobs that files declare can't be had.
+    #[error("jobs: {0}")]
+    Jobs(#[from] didymium_jobs::Error),
     /// The server can't describe itself to clients of Flight SQL.
     #[error("Flight SQL: {0}")]
     Flight(#[from] arrow::error::ArrowError),
@@ -174,7 +197,26 @@ impl Server {
             seal,
             engine,
             settings,
+            jobs: None,
         })
+    }
+
+    /// Runs the store's jobs as well, by an engine of their own, while no other server does.
+    #[must_use]
+    pub fn running_jobs(
+        self,
+        engine: Arc<Engine>,
+        settings: didymium_jobs::Settings,
+        declared: Vec<Declared>,
+    ) -> Self {
+        Self {
+            jobs: Some(Jobs {
+                engine,
+                settings,
+                declared,
+            }),
+            ..self
+        }
     }
 
     /// Where the server listens.
@@ -199,6 +241,15 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
         let store = Arc::clone(self.engine.store());
+        let owners = Arc::new(TokenOwners::of(self.settings.access, &self.engine));
+        let jobs = self.jobs.unwrap_or_else(|| Jobs {
+            engine: Arc::clone(&self.engine),
+            settings: no_jobs(&store),
+            declared: Vec::new(),
+        });
+        let declared = jobs.declared;
+        let jobs = Arc::new(Scheduler::new(jobs.engine, owners, jobs.settings));
+        jobs.declare(declared).await?;
         let desk = Arc::new(Desk {
             started: Instant::now(),
             door: match self.settings.access {
@@ -210,6 +261,7 @@ impl Server {
             },
             running: Arc::default(),
             slots: Slots::new(self.settings.running, self.settings.waiting),
+            jobs: Arc::clone(&jobs),
             loads: Loads::new(self.engine.limits().load_bytes),
             seal: self.seal,
             metrics: Metrics::new(),
@@ -254,13 +306,29 @@ impl Server {
             stop.cancel();
             tokio::time::sleep(FAREWELL).await;
         };
+        let jobs_stop = stopping.clone();
+        let jobs = async {
+            jobs.run(jobs_stop).await;
+            Ok(())
+        };
         tokio::select! {
-            served = served => served?,
+            ended = async { tokio::try_join!(served, jobs) } => drop(ended?),
             () = drained => {}
             () = watched.memory.watch(&watched.running) => {}
             () = watched.dismiss() => {}
         }
         Ok(())
+    }
+}
+
+/// Of a server that answers about jobs and runs none.
+fn no_jobs(store: &Store) -> didymium_jobs::Settings {
+    didymium_jobs::Settings {
+        slots: 0,
+        lease: JOB_LEASE,
+        history: JOB_HISTORY,
+        exports: Exports::within(store),
+        webhooks: Webhooks::default(),
     }
 }
 
@@ -273,6 +341,9 @@ async fn routes(desk: &Arc<Desk>) -> Result<(HealthReporter, Routes), ServerErro
         engine: Arc::clone(&desk.engine),
     });
     let ingest = IngestServiceServer::new(Ingest {
+        desk: Arc::clone(desk),
+    });
+    let jobs = JobServiceServer::new(Scheduling {
         desk: Arc::clone(desk),
     });
     let admin = AdminServiceServer::new(Admin {
@@ -296,6 +367,7 @@ async fn routes(desk: &Arc<Desk>) -> Result<(HealthReporter, Routes), ServerErro
         .add_service(queries.max_decoding_message_size(REQUEST_BYTES))
         .add_service(catalog)
         .add_service(ingest)
+        .add_service(jobs)
         .add_service(admin)
         .add_service(flight)
         .add_service(health)

@@ -184,6 +184,16 @@ impl Tokens {
         Ok(record.is_some_and(|record| record.is_in_time(now_ms)))
     }
 
+    /// The caller who bears the token of this id, where it opens anything now.
+    ///
+    /// # Errors
+    /// [`TokenError::Store`], [`TokenError::Damaged`].
+    pub(crate) async fn bearer(&self, id: &str, now_ms: i64) -> Result<Option<Caller>, TokenError> {
+        let record = self.record(id).await?;
+        let record = record.filter(|record| record.is_in_time(now_ms));
+        Ok(record.map(|record| record.caller()))
+    }
+
     async fn record(&self, id: &str) -> Result<Option<TokenRecord>, TokenError> {
         let is_id = id.len() == 2 * ID_BYTES && id.chars().all(|c| c.is_ascii_hexdigit());
         if !is_id {

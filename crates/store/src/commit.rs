@@ -33,6 +33,8 @@ pub(crate) struct Commit {
     pub(crate) input_sha256: Option<String>,
     /// Why rows of the table were corrected or taken away.
     pub(crate) reason: Option<String>,
+    /// What made the rows, as its maker writes it.
+    pub(crate) made_by: Option<String>,
     /// The files that are deleted, of older versions too.
     pub(crate) purged: Vec<String>,
     pub(crate) now_ms: i64,
@@ -60,6 +62,7 @@ impl Commit {
             inputs: Vec::new(),
             input_sha256: None,
             reason: None,
+            made_by: None,
             purged: Vec::new(),
             now_ms,
             operation,
@@ -196,6 +199,7 @@ impl Commit {
             "loadDigest": self.load_digest,
             "inputs": self.inputs,
             "reason": self.reason,
+            "madeBy": self.made_by,
             "purged": self.purged,
             "inputSha256": self.input_sha256,
             "digest": digest,

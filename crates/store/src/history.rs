@@ -28,8 +28,17 @@ pub struct CommitRecord {
     pub input_sha256: Option<String>,
     /// Why rows of the table were corrected or taken away.
     pub reason: Option<String>,
+    /// What made the rows, as its maker wrote it.
+    pub made_by: Option<String>,
     /// Rows in the files that it added.
     pub rows_added: u64,
+}
+
+impl CommitRecord {
+    /// Whether it brought rows, rather than put the same ones into other files.
+    pub fn brings_rows(&self) -> bool {
+        self.rows_added > 0 && self.operation.as_deref() != Some("OPTIMIZE")
+    }
 }
 
 impl Table {
@@ -42,6 +51,28 @@ impl Table {
         for version in 0..=snapshot.version() {
             commits.push(self.record(version).await?);
         }
+        Ok(commits)
+    }
+
+    /// The commits up to the snapshot's version that are newer than a time, the first one first.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] where the log can't be read.
+    pub async fn commits_after(
+        &self,
+        snapshot: &Snapshot,
+        after_ms: i64,
+    ) -> Result<Vec<CommitRecord>> {
+        let mut commits = Vec::new();
+        for version in (0..=snapshot.version()).rev() {
+            let commit = self.record(version).await?;
+            // Times never go back along the log.
+            if commit.committed_ms.is_some_and(|time| time <= after_ms) {
+                break;
+            }
+            commits.push(commit);
+        }
+        commits.reverse();
         Ok(commits)
     }
 
@@ -71,6 +102,7 @@ fn record(version: u64, entry: &[u8]) -> CommitRecord {
             record.inputs = inputs.filter_map(text).collect();
             record.input_sha256 = text(&ours["inputSha256"]);
             record.reason = text(&ours["reason"]);
+            record.made_by = text(&ours["madeBy"]);
         }
         if let Some(statistics) = action["add"]["stats"].as_str() {
             let statistics: Value = serde_json::from_str(statistics).unwrap_or_default();

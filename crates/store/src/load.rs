@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{FileWriter, NewFile, hex, sha256};
-use crate::{Declaration, Error, Result, Store, Table, TableKind};
+use crate::{CommitRecord, Declaration, Error, Result, Store, Table, TableKind};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
@@ -118,6 +118,10 @@ pub struct LoadOptions {
     pub supersede: Option<String>,
     /// Puts the rows in the place of all that a plain table holds, in the same commit.
     pub replace: bool,
+    /// The version that must be the newest, or nothing is loaded: what the rows were made from.
+    pub over_version: Option<u64>,
+    /// What made the rows, for the table's history.
+    pub made_by: Option<String>,
     /// Checks everything and writes nothing.
     pub dry_run: bool,
 }
@@ -171,16 +175,31 @@ impl Table {
         self.land(&declaration, &prepared, &load).await
     }
 
-    /// What an earlier load of this name did, if there was one.
-    async fn landed(&self, delta: &EagerSnapshot, load: &Load) -> Result<Option<Loaded>> {
+    /// The commit of the load of this name, if there was one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Unavailable`] where the log can't be read.
+    pub async fn commit_of(&self, load_id: &str) -> Result<Option<CommitRecord>> {
+        let (_, delta) = self.refreshed().await?;
+        match self.version_of(&delta, load_id).await? {
+            Some(version) => self.record(version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn version_of(&self, delta: &EagerSnapshot, load_id: &str) -> Result<Option<u64>> {
         let version = delta
-            .transaction_version(self.log().as_ref(), application(load.id()))
+            .transaction_version(self.log().as_ref(), application(load_id))
             .await
             .map_err(|error| Error::from_delta(self.name(), error))?;
-        let Some(version) = version else {
+        Ok(version.map(|version| version as u64))
+    }
+
+    /// What an earlier load of this name did, if there was one.
+    async fn landed(&self, delta: &EagerSnapshot, load: &Load) -> Result<Option<Loaded>> {
+        let Some(version) = self.version_of(delta, load.id()).await? else {
             return Ok(None);
         };
-        let version = version as u64;
         let record = self.record(version).await?;
         if record.load_digest.is_some() && record.load_digest != load.commit.load_digest {
             return Err(Error::AlreadyExists(format!(
@@ -231,8 +250,9 @@ impl Table {
             if let Some(landed) = self.landed(&delta, load).await? {
                 return Ok(landed);
             }
-            if snapshot.declaration() != Some(declaration) {
-                // The rows were held to another declaration.
+            let was_left = load.over_version.is_some_and(|it| it != snapshot.version());
+            if was_left || snapshot.declaration() != Some(declaration) {
+                // The rows were held to another declaration, or made from other rows.
                 return Err(self.lost(snapshot.version(), attempt + 1));
             }
             load.progress.enter(Stage::Comparing);
@@ -369,6 +389,7 @@ fn write(mode: SaveMode) -> DeltaOperation {
 struct Load {
     commit: Commit,
     replaces: bool,
+    over_version: Option<u64>,
     dry_run: bool,
     progress: Progress,
 }
@@ -399,9 +420,11 @@ impl Load {
                 load_id: Some(load_id.unwrap_or_else(unnamed)),
                 load_digest: Some(digest.clone()),
                 reason: request.options.supersede.clone(),
+                made_by: request.options.made_by.clone(),
                 ..Commit::new(table, &request.author, request.now_ms, write(mode))
             },
             replaces,
+            over_version: request.options.over_version,
             dry_run: request.options.dry_run,
             progress: request.progress.clone(),
         })

@@ -1,4 +1,4 @@
-//! The store's own small files: views, keys, tokens. None is a table, and no statement reads them.
+//! The store's own small files: views, keys, tokens, jobs. None is a table, and no statement reads them.
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -17,6 +17,10 @@ pub enum OwnFolder {
     Keys,
     /// Tokens, by their ids.
     Tokens,
+    /// Jobs, by their names.
+    Jobs,
+    /// Leases of the right to run jobs, by their numbers.
+    Leases,
 }
 
 impl OwnFolder {
@@ -25,6 +29,8 @@ impl OwnFolder {
             Self::Views => "views",
             Self::Keys => "keys",
             Self::Tokens => "tokens",
+            Self::Jobs => "jobs",
+            Self::Leases => "leases",
         }
     }
 

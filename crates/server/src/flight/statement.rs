@@ -170,6 +170,7 @@ impl Statement {
             parameters: Parameters {
                 positional: positional.collect::<Result<_, Status>>()?,
                 named: named.collect::<Result<_, Status>>()?,
+                ..Parameters::default()
             },
             ..QueryRequest::default()
         };

@@ -1,0 +1,155 @@
+//! The right to run a store's jobs, which one server has at a time.
+//!
+//! It is a row of numbered files that are put where there is none: whoever made the newest one has the right.
+//! They keep it by making the next one. Where the newest stays the same for the length of the lease, by one's
+//! own clock that no one sets, its holder has gone and the next one is there for the taking. A holder that was
+//! stopped and goes on finds that its next number is taken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use didymium_store::{OwnFolder, Store};
+use tokio::sync::Mutex;
+
+use crate::{Error, Result};
+
+/// One server's part in it.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    length: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of the file that we made last, and when, where it is the newest as far as we know.
+    held: Option<(u64, Instant)>,
+    /// The newest file of another server's, and since when we have seen no newer one.
+    seen: Option<(u64, Instant)>,
+}
+
+/// What the last file of a server says that stops.
+const GIVEN_UP: &[u8] = b"{\"given_up\":true}";
+
+const HELD: &[u8] = b"{\"given_up\":false}";
+
+impl Lease {
+    pub(crate) fn of(store: Arc<Store>, length: Duration) -> Self {
+        Self {
+            store,
+            length,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether the right is ours, taking or keeping it where that can be.
+    pub(crate) async fn hold(&self) -> Result<bool> {
+        let mut state = self.state.lock().await;
+        let newest = self.newest().await?;
+        if let Some((number, since)) = state.held {
+            if newest != Some(number) {
+                state.held = None;
+                state.seen = newest.map(|newest| (newest, Instant::now()));
+                return Ok(false);
+            }
+            if since.elapsed() < self.length / 3 {
+                return Ok(true);
+            }
+            return self.take(&mut state, number + 1).await;
+        }
+        let Some(newest) = newest else {
+            return self.take(&mut state, 1).await;
+        };
+        match state.seen {
+            Some((seen, since)) if seen == newest && since.elapsed() >= self.length => {
+                self.take(&mut state, newest + 1).await
+            }
+            Some((seen, _)) if seen == newest => Ok(false),
+            _ if self.was_given_up(newest).await? => self.take(&mut state, newest + 1).await,
+            _ => {
+                state.seen = Some((newest, Instant::now()));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes sure of the right just before something is written.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where another server has it.
+    pub(crate) async fn confirm(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let Some((number, _)) = state.held else {
+            return Err(Error::Superseded);
+        };
+        match self.take(&mut state, number + 1).await? {
+            true => Ok(()),
+            false => Err(Error::Superseded),
+        }
+    }
+
+    /// Lets the next one take it at once.
+    pub(crate) async fn give_up(&self) {
+        let mut state = self.state.lock().await;
+        let Some((number, _)) = state.held.take() else {
+            return;
+        };
+        let left = self.put(number + 1, GIVEN_UP).await;
+        if let Err(error) = left {
+            tracing::warn!(%error, "the right to run jobs is given up by waiting");
+        }
+    }
+
+    async fn take(&self, state: &mut State, number: u64) -> Result<bool> {
+        let began = Instant::now();
+        if !self.put(number, HELD).await? {
+            state.held = None;
+            state.seen = Some((number, Instant::now()));
+            return Ok(false);
+        }
+        state.held = Some((number, began));
+        state.seen = None;
+        self.forget_before(number).await;
+        Ok(true)
+    }
+
+    async fn put(&self, number: u64, content: &[u8]) -> Result<bool> {
+        let (name, content) = (name(number), content.to_vec());
+        let put = self
+            .store
+            .put_own_file(OwnFolder::Leases, &name, content, false);
+        Ok(put.await?)
+    }
+
+    async fn newest(&self) -> Result<Option<u64>> {
+        let names = self.store.own_names(OwnFolder::Leases).await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).max())
+    }
+
+    async fn was_given_up(&self, number: u64) -> Result<bool> {
+        let file = self
+            .store
+            .own_file(OwnFolder::Leases, &name(number))
+            .await?;
+        Ok(file.as_deref() == Some(GIVEN_UP))
+    }
+
+    /// Deletes what is of no use. The one before the newest stays: a reader may have just listed it.
+    async fn forget_before(&self, number: u64) {
+        let Ok(names) = self.store.own_names(OwnFolder::Leases).await else {
+            return;
+        };
+        for old in names {
+            if old.parse().is_ok_and(|old: u64| old + 1 < number) {
+                // The next one deletes what stays.
+                let _ = self.store.delete_own_file(OwnFolder::Leases, &old).await;
+            }
+        }
+    }
+}
+
+/// A name that sorts as its number does.
+fn name(number: u64) -> String {
+    format!("{number:020}")
+}
