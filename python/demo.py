@@ -3,7 +3,8 @@
     python python/demo.py path/to/didymium [--store FOLDER]
 
 Makes a store with the shipped figures (in a temporary folder, unless one is given), serves it on a free port, runs the
-statements in `demo/*.sql`, prints what they give, and stops the server. Exit code 0 if each of them gave rows.
+statements in `demo/*.sql`, prints what they give, lets the job in `demo/job.toml` run when figures arrive, and stops the
+server. Exit code 0 if each of them gave rows.
 """
 
 from __future__ import annotations
@@ -21,11 +22,26 @@ from pathlib import Path
 
 import grpc
 import pyarrow as pa
+from pyarrow import csv
 
 from didymium.v1 import query_pb2, query_pb2_grpc
 
 HERE = Path(__file__).resolve().parent
 QUESTIONS = sorted((HERE / "demo").glob("*.sql"))
+JOB = HERE / "demo" / "job.toml"
+
+#: China's exports month by month, as the shipped figures have them.
+MONTHS = """SELECT period_start, period_end, value AS exports_t, source_id FROM exports
+WHERE authority = 'GACC' AND flow = 'export' AND reporter = 'China' AND partner = 'World'
+  AND basket = 'rare_earths' AND measure = 'quantity' AND basis = 'gross'
+  AND frequency IN ('M', 'X') AND NOT cumulative AND period_start BETWEEN DATE '2024-01-01' AND DATE '2025-12-31'
+ORDER BY period_start"""
+
+HISTORY = """SELECT job_name, logical_time, status, rows, versions, target_version
+FROM system.job_runs WHERE job_name = 'export_growth' ORDER BY logical_time"""
+
+#: How long a run may take that a load has started.
+PATIENCE_S = 60
 
 
 def main() -> int:
@@ -39,21 +55,24 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # keeps the order with what `didymium init` says
     with tempfile.TemporaryDirectory(prefix="didymium-demo-") as temporary:
         store = arguments.store or Path(temporary) / "store"
-        make_store(arguments.binary, store)
+        is_new = make_store(arguments.binary, store)
         with serving(arguments.binary, store) as address:
             answered = [ask(address, question) for question in QUESTIONS]
+            if is_new:  # in a store that was there it would make tables
+                answered.append(schedule(arguments.binary, address, Path(temporary)))
     print(how_to_go_on(arguments.binary, arguments.store))
     return 0 if answered and all(answered) else 1
 
 
-def make_store(binary: Path, store: Path) -> None:
-    """The built-in tables and their figures in `store`, unless they are there already."""
+def make_store(binary: Path, store: Path) -> bool:
+    """The built-in tables and their figures in `store`; whether they were not there already."""
     if (store / "quotas" / "_delta_log").is_dir():
         print(f"Using the store in {store}")
-        return
+        return False
     start = time.monotonic()
     subprocess.run([binary, "init", "--store", store], check=True, stdout=subprocess.DEVNULL)
     print(f"Made a store with the shipped figures ({time.monotonic() - start:.1f} s)")
+    return True
 
 
 @contextmanager
@@ -98,6 +117,36 @@ def ask(address: str, question: Path) -> bool:
     return bool(rows.num_rows)
 
 
+def schedule(binary: Path, address: str, folder: Path) -> bool:
+    """Makes a job, loads a month of figures, and shows what the job made of it; whether it did."""
+    title, meaning, _ = read_question(JOB)
+    print(f"\n\n{title}\n{'=' * width(title)}\n{meaning}\n")
+    url = f"grpc://{address}"
+    months = query(address, MONTHS)
+
+    def load(name: str, rows: pa.Table) -> None:
+        file = folder / f"{name}.csv"
+        csv.write_csv(rows, file)
+        command = [binary, "load", "customs_months", file, "--url", url, "--load-id", name, "--create"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        print(f"Loaded {name}: {rows.num_rows} rows")
+
+    load("all-but-the-newest", months.slice(0, months.num_rows - 1))
+    subprocess.run([binary, "job", "create", JOB, "--url", url], check=True)
+    start = time.monotonic()
+    load("the-newest", months.slice(months.num_rows - 1))
+    while not (runs := query(address, HISTORY)).num_rows:
+        if time.monotonic() > start + PATIENCE_S:
+            print(f"the job has not run within {PATIENCE_S} s")
+            return False
+        time.sleep(0.1)
+    print(f"The job has run {time.monotonic() - start:.1f} s later.\n")
+    rows = query(address, "SELECT * FROM export_growth ORDER BY period_start")
+    print(f"{as_text(rows)}\n({rows.num_rows} rows of the table that the job of python/demo/{JOB.name} keeps)\n")
+    print(f"{as_text(runs)}\n(its history, from system.job_runs)")
+    return runs.column("status").to_pylist() == ["succeeded"]
+
+
 def query(address: str, sql: str) -> pa.Table:
     """All that a client needs: the generated stub, and Arrow to read what comes."""
     with grpc.insecure_channel(address) as channel:
@@ -109,7 +158,7 @@ def query(address: str, sql: str) -> pa.Table:
 def read_question(path: Path) -> tuple[str, str, str]:
     """A statement and the remark before it: the title, what the figures mean, the SQL."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    remark = [line.removeprefix("--").strip() for line in lines if line.startswith("--")]
+    remark = [line.lstrip("-#").strip() for line in lines if line.startswith(("--", "#"))]
     return remark[0], "\n".join(remark[1:]).strip(), "\n".join(lines)
 
 

@@ -42,9 +42,15 @@ def test_the_demo_prints_the_headline_figures(tmp_path: Path) -> None:
     assert [row[3] for row in separation] == ["0.1043", "0.0630", "0.2000", "0.2469", "0.2072", "0.0416"]
 
     exports = lines_of(done.stdout, "2025-")
+    exports, kept = exports[:11], exports[11:]
     assert len(exports) == 11  # January and February are one period
     assert exports[0][:5] == ["2025-01-01", "2025-02-28", "8,511", "8,774", "-0.0300"]
     assert [row[4] for row in exports[1:4]] == ["0.2031", "0.0479", "-0.0567"]
+
+    # The job's table says the same, the month that was loaded last included.
+    assert [row[:5] for row in kept] == [row[:5] for row in exports]
+    (run,) = lines_of(done.stdout, "export_growth  ")
+    assert run[2:5] == ["succeeded", "11", '{"customs_months":2}']
 
     output_2019 = [row for row in lines_of(done.stdout, "USGS-") if row[1] == "2019"]
     assert [row[4] for row in output_2019] == ["0.4444", "1.0000"]

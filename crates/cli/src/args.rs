@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Load(LoadArgs),
     /// Serve a store over gRPC
     #[command(after_help = SETTINGS)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Ask a server whether it takes queries
     Health(ServerArgs),
     /// Run one query

@@ -76,7 +76,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(args).await,
         Command::Load(args) => load::run(args).await,
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => Box::pin(serve::run(*args)).await,
         Command::Health(args) => health::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Tables(args) => tables::list(args).await,

@@ -107,13 +107,13 @@ impl Landing<'_> {
                 let name = &self.asking.definition.name;
                 let file = path.path(name, self.asking.logical_ms, zone);
                 let content = Bytes::from(result.encoded(path.format())?);
-                self.into_file(file, content).await
+                self.put_file(file, content).await
             }
-            Target::Table { table, mode } => self.into_table(table, *mode, result).await,
+            Target::Table { table, mode } => self.load_table(table, *mode, result).await,
         }
     }
 
-    async fn into_file(&self, file: String, content: Bytes) -> Result<Landed> {
+    async fn put_file(&self, file: String, content: Bytes) -> Result<Landed> {
         let ours = sha256(&content);
         let mut landed = Landed {
             made: self.made.clone(),
@@ -140,7 +140,7 @@ impl Landing<'_> {
         Ok(landed)
     }
 
-    async fn into_table(&self, table: &str, mode: Mode, result: &RunResult) -> Result<Landed> {
+    async fn load_table(&self, table: &str, mode: Mode, result: &RunResult) -> Result<Landed> {
         let store = self.asking.engine.store();
         let is_new = !store.has_table(table).await?;
         if is_new && mode != Mode::Upsert {
@@ -284,7 +284,7 @@ impl Landing<'_> {
 fn period_columns(result: &RunResult) -> Result<Vec<&'static str>> {
     let has = |column: &&str| result.schema.index_of(column).is_ok();
     let both = ["period_start", "period_end"];
-    if both.iter().all(|column| has(column)) {
+    if both.iter().all(has) {
         return Ok(both.to_vec());
     }
     match has(&"period") {

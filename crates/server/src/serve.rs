@@ -249,7 +249,7 @@ impl Server {
         });
         let declared = jobs.declared;
         let jobs = Arc::new(Scheduler::new(jobs.engine, owners, jobs.settings));
-        jobs.declare(declared).await?;
+        Box::pin(jobs.declare(declared)).await?;
         let desk = Arc::new(Desk {
             started: Instant::now(),
             door: match self.settings.access {
@@ -308,7 +308,7 @@ impl Server {
         };
         let jobs_stop = stopping.clone();
         let jobs = async {
-            jobs.run(jobs_stop).await;
+            Box::pin(jobs.run(jobs_stop)).await;
             Ok(())
         };
         tokio::select! {
