@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: demo test build python bench duckdb soak clean
+.PHONY: demo test build python bench duckdb beside-jobs soak clean
 
 demo: build python
 	$(call say,asking the questions$(comma) over gRPC with a stock Python stub)
@@ -57,6 +57,10 @@ duckdb: python
 	PYTHONPATH=python:tests/python:benches $(PYTHON) benches/against_duckdb.py $(CARGO_TARGET_DIR)/release/didymium
 
 # Full sizes of what the tests try small, over a server as operators run it: more than half an hour.
+beside-jobs: python
+	cargo build --release --workspace
+	PYTHONPATH=python:tests/python $(PYTHON) benches/beside_jobs.py $(CARGO_TARGET_DIR)/release/didymium
+
 soak: python
 	cargo build --release --workspace
 	PYTHONPATH=python:tests/python $(PYTHON) tests/soak $(CARGO_TARGET_DIR)/release/didymium

@@ -302,7 +302,7 @@ def test_a_store_that_is_not_there_is_78(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_certificates_are_loaded(store: Path, tmp_path: Path) -> None:
+def test_certificates_are_loaded(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
     check = ("--check-config", "--store", store, "--tls-cert", certificate, "--tls-key", key)
     authority = Authority("Test")
@@ -311,6 +311,9 @@ def test_certificates_are_loaded(store: Path, tmp_path: Path) -> None:
 
     key.chmod(0o644)
     assert "chmod 600" in refused(*check, code=78)
+
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))  # systemd guards the folder
+    assert run("serve", *check).returncode == 0
 
     authority.issue().write(tmp_path / "other.pem", key)  # the key of another certificate
     refused(*check, code=78)

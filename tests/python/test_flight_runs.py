@@ -78,6 +78,12 @@ def test_cancel_flight_info_stops_what_its_ticket_runs(server: Server) -> None:
     assert_calm(server)
 
 
+def test_nobody_else_on_the_machine_reads_the_keys_that_sign(own_store: Path, serve: Callable[..., Server]) -> None:
+    serve(own_store)
+    keys = list((own_store / "_didymium" / "keys").iterdir())
+    assert keys and [key for key in keys if key.stat().st_mode & 0o077] == []
+
+
 def test_a_ticket_is_good_after_a_restart_and_on_another_server(own_store: Path, serve: Callable[..., Server]) -> None:
     sql = "select count(*) as n, sum(value) as t from quotas where stage = ?"
     first = serve(own_store)

@@ -403,25 +403,27 @@ impl Scheduler {
         })
     }
 
-    /// Starts a run on the threads of the jobs' engine. Dropping it stops it.
+    /// Starts a run on the threads of the jobs' engine. Dropping it breaks it off, wherever it is.
     fn start(&self, task: Task) -> BoxFuture<'static, Ended> {
         let job = task.job.definition.name.clone();
-        let (stop, from_ms) = (CancellationToken::new(), self.executor.engine.now_ms());
-        let key = (job.clone(), task.logical_ms);
-        lock(&self.under_way).insert(key, stop.clone());
-        let failed = self.executor.line(&task, from_ms);
+        let (stop, from_ms) = (self.noted(&task), self.executor.engine.now_ms());
         let executor = Arc::clone(&self.executor);
         let running = self.executor.engine.spawn(executor.run(task, stop));
         Box::pin(async move {
             let run = running.await.unwrap_or_else(|error| {
-                tracing::error!(job = failed.job, %error, "a run broke off");
-                Err(Error::Engine(didymium_engine::Error::new(
-                    ErrorKind::Internal,
-                    "the run broke off",
-                )))
+                tracing::error!(job, %error, "a run broke off");
+                Err(broke_off())
             });
             Ended { job, from_ms, run }
         })
+    }
+
+    /// Notes that a run is under way, and gives what stops it.
+    fn noted(&self, task: &Task) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let key = (task.job.definition.name.clone(), task.logical_ms);
+        lock(&self.under_way).insert(key, stop.clone());
+        stop
     }
 
     fn note_end(
@@ -642,14 +644,24 @@ impl Scheduler {
             kind,
             sequence: before.len() as u32,
         };
-        let started = Started {
+        let stop = self.noted(&task);
+        let _awaited = Awaited {
             scheduler: self,
             job: name.clone(),
             logical_ms,
+            stop: stop.clone(),
         };
-        let ended = self.start(task).await;
-        drop(started);
-        let run = ended.run?;
+        let executor = Arc::clone(&self.executor);
+        // Who goes away stops it, but not in the middle of its landing.
+        let running = self
+            .executor
+            .engine
+            .spawn(executor.run(task, stop))
+            .detach();
+        let run = running.await.unwrap_or_else(|error| {
+            tracing::error!(job = name, %error, "a run broke off");
+            Err(broke_off())
+        })?;
         self.count(&run);
         Ok(run)
     }
@@ -719,15 +731,17 @@ impl Scheduler {
     }
 }
 
-/// A run that somebody waits for: it is forgotten when they go, and stopped with them.
-struct Started<'a> {
+/// A run that somebody waits for: it is stopped when they go.
+struct Awaited<'a> {
     scheduler: &'a Scheduler,
     job: String,
     logical_ms: i64,
+    stop: CancellationToken,
 }
 
-impl Drop for Started<'_> {
+impl Drop for Awaited<'_> {
     fn drop(&mut self) {
+        self.stop.cancel();
         self.scheduler.forget_start(&self.job, self.logical_ms);
     }
 }
@@ -771,6 +785,10 @@ fn overdue(job: &Job, cursor_ms: i64, now_ms: i64) -> Option<i64> {
     let release = job.definition.schedule.release()?;
     let due_ms = job.definition.schedule.next(cursor_ms)?;
     (now_ms >= release.overdue_from(due_ms)).then_some(due_ms)
+}
+
+fn broke_off() -> Error {
+    didymium_engine::Error::new(ErrorKind::Internal, "the run broke off").into()
 }
 
 fn within_job(job: &str, place: &str, error: &didymium_engine::Error) -> Error {

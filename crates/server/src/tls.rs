@@ -148,6 +148,11 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn refuse_open(key: &Path) -> Result<(), TlsError> {
     let data = std::fs::metadata(key).map_err(|error| wrong(key, error))?;
+    // systemd guards the folder of a service's credentials, and may show its access list as a group's rights.
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    if credentials.is_some_and(|folder| key.starts_with(folder)) {
+        return Ok(());
+    }
     match data.permissions().mode() & 0o077 {
         0 => Ok(()),
         _ => Err(TlsError::OpenKey(key.display().to_string())),

@@ -32,7 +32,9 @@ use sha2::{Digest, Sha256};
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{FileWriter, NewFile, hex, sha256};
-use crate::{CommitRecord, Declaration, Error, Result, Store, Table, TableKind};
+use crate::{
+    CommitRecord, Declaration, Error, Result, Store, Table, TableKind, is_own_table,
+};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
@@ -337,6 +339,9 @@ impl Store {
         request: LoadRequest,
         create: bool,
     ) -> Result<(Loaded, Option<Declaration>)> {
+        if is_own_table(table) {
+            return Err(self.unknown_table(table, |name| !is_own_table(name)).await);
+        }
         if create && !self.has_table(table).await? {
             let (loaded, declaration) = self.load_new(table, request).await?;
             return Ok((loaded, Some(declaration)));

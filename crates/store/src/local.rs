@@ -1,8 +1,9 @@
 //! A local folder as an object store whose writes survive a power cut.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -17,6 +18,8 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, UploadPart,
 };
+
+use crate::store::OWN_FOLDER;
 
 /// [`LocalFileSystem`] for reading, with writes of our own: it never flushes to the disk.
 ///
@@ -187,8 +190,19 @@ fn is_staging_name(name: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
+/// Whether a file is one of the keys that sign, which nobody else on the machine may read.
+fn is_secret(file: &FilePath) -> bool {
+    let folder = FilePath::new(OWN_FOLDER).join("keys");
+    file.parent().is_some_and(|parent| parent.ends_with(folder))
+}
+
 fn write_and_flush(staged: &FilePath, payload: &PutPayload) -> std::io::Result<()> {
-    let mut file = File::create_new(staged)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    if is_secret(staged) {
+        options.mode(0o600);
+    }
+    let mut file = options.open(staged)?;
     payload.iter().try_for_each(|bytes| file.write_all(bytes))?;
     file.sync_all()
 }

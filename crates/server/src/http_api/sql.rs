@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use didymium_engine::{ErrorKind, Format, FormatEncoder, Parameters, QueryRequest, Value};
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use tonic::Status;
@@ -23,6 +23,9 @@ use crate::status::refused;
 
 /// The longest body: a statement of the longest length, and its parameters.
 const BODY_BYTES: usize = 1024 * 1024;
+
+/// How much of a longer one is read, so that its client hears why it is refused.
+const FORGOTTEN_BYTES: usize = 256 * 1024 * 1024;
 
 /// The forms, by the types that clients accept them as; the first one is what they get who accept all.
 const FORMS: [(&str, Format); 6] = [
@@ -75,13 +78,7 @@ async fn answer(desk: &Arc<Desk>, request: Request) -> Result<Response, Status> 
             "Content-Encoding: {coding:?} is not read here; send the request as it is"
         )));
     }
-    let body = to_bytes(body, BODY_BYTES).await;
-    let body = body.map_err(|_| {
-        refused(
-            ErrorKind::OutOfRange,
-            format!("the request holds more than {BODY_BYTES} bytes: load long lists as a table"),
-        )
-    })?;
+    let body = read(body).await?;
     let (asked, query_id) = asked(&parts.headers, &body, desk)?;
     let mut answer = desk
         .call(&caller, Protocol::Http, &query_id, asked)?
@@ -108,6 +105,32 @@ async fn answer(desk: &Arc<Desk>, request: Request) -> Result<Response, Status> 
         headers.insert("didymium-query-id", id);
     }
     Ok(response)
+}
+
+/// The body of a request. One that is too long is read on for a while and forgotten: a client that is hung up
+/// on while it sends does not read what it is told.
+async fn read(body: Body) -> Result<Vec<u8>, Status> {
+    let mut parts = body.into_data_stream();
+    let (mut read, mut length) = (Vec::new(), 0);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| invalid(format!("the request broke off: {error}")))?;
+        length += part.len();
+        if length <= BODY_BYTES {
+            read.extend_from_slice(&part);
+        } else {
+            read = Vec::new();
+        }
+        if length > FORGOTTEN_BYTES {
+            break;
+        }
+    }
+    match length <= BODY_BYTES {
+        true => Ok(read),
+        false => Err(refused(
+            ErrorKind::OutOfRange,
+            format!("the request holds more than {BODY_BYTES} bytes: load long lists as a table"),
+        )),
+    }
 }
 
 /// What is still to be sent.
