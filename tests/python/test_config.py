@@ -358,6 +358,9 @@ def test_the_example_will_do(store: Path, tmp_path: Path, config: Callable[[str]
     authority = Authority("Test")
     authority.issue().write(tmp_path / "tls.crt", tmp_path / "tls.key")
     (tmp_path / "clients.crt").write_bytes(authority.certificate)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "webhook.key").write_bytes(bytes(range(32)))
+    example = example.replace('"/var/lib/didymium/exports"', json.dumps(str(tmp_path / "exports")))
     example = re.sub(r"^#(?=\w+ = )", "", example, flags=re.MULTILINE).replace("/etc/didymium", str(tmp_path))
     file = config(example)
     assert set(tomllib.loads(example)) == flags() - ACTIONS - {"config"}

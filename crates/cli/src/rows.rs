@@ -12,6 +12,7 @@ use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Date, QueryRequest, QueryResponse};
 use didymium_engine::{Engine, QueryResult};
+use didymium_jobs::Overview;
 use didymium_model::Day;
 use didymium_store::Store;
 use tonic::Streaming;
@@ -69,6 +70,14 @@ impl Rows {
 
     async fn embedded(store: Arc<Store>, question: Question) -> Result<Self, Failure> {
         let engine = engine(store)?;
+        let jobs = match question.sql.to_ascii_lowercase().contains("jobs") {
+            true => {
+                let overview = Overview::of(Arc::clone(&engine));
+                // Servers run them, not this process.
+                overview.listed(|_| true, |_| None).await?
+            }
+            false => Vec::new(),
+        };
         let request = didymium_engine::QueryRequest {
             sql: question.sql,
             timeout: question.timeout,
@@ -76,6 +85,7 @@ impl Rows {
             // Whoever opens the store itself may do all with it.
             may_write: true,
             author: crate::load::author(),
+            jobs: Arc::new(jobs),
             ..didymium_engine::QueryRequest::default()
         };
         let result = engine.query(request).await?;

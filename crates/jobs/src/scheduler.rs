@@ -1,10 +1,12 @@
 //! Which jobs are due, and that one server runs them.
 
+mod asked;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use didymium_engine::{Engine, ErrorKind, ListedJob};
+use didymium_engine::{Engine, ErrorKind};
 use didymium_store::Exports;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -15,15 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::due::Watch;
 use crate::executor::{Executor, Owners, Task};
-use crate::jobs::{Job, Jobs, Owner};
+use crate::jobs::{Job, Jobs};
 use crate::lease::Lease;
-use crate::replay::{Replayed, replay};
-use crate::result::{Asking, Pins};
+use crate::overview::{JobState, Overview, cursor_ms, overdue, state};
 use crate::run::{Run, RunKind, RunStatus};
 use crate::runs::{Runs, Standing};
 use crate::settle::{Busy, Next};
 use crate::webhook::Webhooks;
-use crate::{Declared, Definition, Error, Event, Result, logical_time, new_table};
+use crate::{Error, Event, Result, logical_time};
 
 /// How a server runs jobs.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub struct Settings {
 pub struct Scheduler {
     jobs: Jobs,
     runs: Runs,
+    overview: Overview,
     executor: Arc<Executor>,
     lease: Arc<Lease>,
     slots: usize,
@@ -65,45 +67,6 @@ pub struct Figures {
     pub last_success_ms: BTreeMap<String, i64>,
     /// Whether what a job waits for has not arrived by its day.
     pub overdue: BTreeMap<String, bool>,
-}
-
-/// How a job stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct JobStatus {
-    /// Whether it runs when it is due.
-    pub state: JobState,
-    /// When it is due next, where a clock decides.
-    pub next_ms: Option<i64>,
-    /// Its newest run.
-    pub last: Option<Run>,
-    /// When a run last succeeded.
-    pub last_success_ms: Option<i64>,
-    /// Whether what it waits for has not arrived by its day.
-    pub overdue: bool,
-    /// The logical time of the run under way on this server.
-    pub running_ms: Option<i64>,
-}
-
-/// Whether a job runs when it is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobState {
-    /// It does.
-    Active,
-    /// Somebody lets it rest.
-    Paused,
-    /// Too many of its runs have failed.
-    Suspended,
-}
-
-impl JobState {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Suspended => "suspended",
-        }
-    }
 }
 
 /// What the running server knows of a job.
@@ -141,9 +104,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often old runs are looked for.
 const FORGETTING: Duration = Duration::from_secs(24 * 3600);
 
-/// Runs of one backfill.
-const BACKFILLED: usize = 10_000;
-
 impl Scheduler {
     /// A scheduler whose runs use an engine of their own.
     pub fn new(engine: Arc<Engine>, owners: Arc<dyn Owners>, settings: Settings) -> Self {
@@ -152,6 +112,7 @@ impl Scheduler {
         let runs = Runs::of(Arc::clone(&engine));
         Self {
             jobs: Jobs::of(store),
+            overview: Overview::of(Arc::clone(&engine)),
             executor: Arc::new(Executor {
                 runs: runs.clone(),
                 exports: settings.exports,
@@ -180,32 +141,6 @@ impl Scheduler {
     /// What the metrics say.
     pub fn figures(&self) -> Figures {
         lock(&self.figures).clone()
-    }
-
-    /// Makes the jobs that files declare what the files say.
-    ///
-    /// # Errors
-    /// [`Error::Unauthenticated`] for an owner who may not run jobs; as [`Jobs::declare`].
-    pub async fn declare(&self, declared: Vec<Declared>) -> Result<()> {
-        let mut owned = Vec::new();
-        for Declared { definition, owner } in declared {
-            let name = definition.name.clone();
-            let rights = self.executor.owners.owner(&owner).await?;
-            let rights = rights.ok_or_else(|| {
-                Error::Unauthenticated(format!(
-                    "job {name}: its owner {owner} is no token that may run jobs (role 'schedule')"
-                ))
-            })?;
-            self.webhooks.check(&definition)?;
-            // What it reads may come later.
-            if let Err(error) = self.validate(&definition, &rights).await {
-                tracing::warn!(job = name, %error, "the job can't run yet");
-            }
-            owned.push((definition, rights));
-        }
-        self.jobs
-            .declare(owned, self.executor.engine.now_ms())
-            .await
     }
 
     /// Looks at the jobs again at once: one of them was changed.
@@ -517,233 +452,6 @@ impl Scheduler {
         }
         Ok(())
     }
-
-    /// How a job stands, whichever server runs it.
-    ///
-    /// # Errors
-    /// Where the storage fails.
-    pub async fn status(&self, job: &Job) -> Result<JobStatus> {
-        let name = &job.definition.name;
-        let standing = self.runs.standing(name, job.active_since_ms).await?;
-        let last = self.runs.newest(Some(name), None, 1).await?.pop();
-        let now_ms = self.executor.engine.now_ms();
-        let state = state(job, standing.failures);
-        let cursor_ms = cursor_ms(job, &standing);
-        let running = lock(&self.under_way);
-        let mut running = running.keys().filter(|(job, _)| job == name);
-        Ok(JobStatus {
-            next_ms: match state {
-                JobState::Active => job.definition.schedule.next(cursor_ms.max(now_ms)),
-                _ => None,
-            },
-            overdue: overdue(job, cursor_ms, now_ms).is_some(),
-            last_success_ms: standing.succeeded_ms,
-            running_ms: running.next().map(|(_, logical_ms)| *logical_ms),
-            last,
-            state,
-        })
-    }
-
-    /// The jobs of one owner, or of all, for `system.jobs`.
-    ///
-    /// # Errors
-    /// Where the storage fails.
-    pub async fn listed(&self, is_seen: impl Fn(&Job) -> bool) -> Result<Vec<ListedJob>> {
-        let mut listed = Vec::new();
-        for job in self.jobs.list().await?.into_iter().filter(is_seen) {
-            let status = self.status(&job).await?;
-            let last = status.last.as_ref();
-            listed.push(ListedJob {
-                schedule: job.definition.schedule.to_string(),
-                target: job.definition.target.to_string(),
-                state: status.state.name(),
-                next_ms: status.next_ms,
-                running_ms: status.running_ms,
-                last_ms: last.map(|run| run.logical_ms),
-                last_status: last.map(|run| run.status.name()),
-                last_success_ms: status.last_success_ms,
-                overdue: status.overdue,
-                owner: job.owner_name,
-                name: job.definition.name,
-                description: job.definition.description,
-                sql: job.definition.sql,
-            });
-        }
-        Ok(listed)
-    }
-
-    /// Refuses a definition that could not run: its statements are planned with its owner's rights.
-    ///
-    /// # Errors
-    /// What its run would say.
-    pub async fn validate(&self, definition: &Definition, owner: &Owner) -> Result<()> {
-        definition.check()?;
-        self.webhooks.check(definition)?;
-        let engine = &self.executor.engine;
-        if let Some(table) = definition.target_table()
-            && !owner.grants.allows(table)
-        {
-            return Err(engine.unknown(table, &owner.grants).await.into());
-        }
-        let asking = Asking {
-            engine,
-            definition,
-            owner,
-            logical_ms: engine.now_ms(),
-            pins: Pins::default(),
-        };
-        let described = engine.describe(asking.request(&definition.sql), ()).await;
-        let described = described.map_err(|error| within_job(&definition.name, "sql", &error))?;
-        if described.is_command {
-            return Err(Error::Invalid(format!(
-                "job {}: sql is one SELECT statement: its target says where its rows go",
-                definition.name
-            )));
-        }
-        if let Some(table) = definition.target_table()
-            && !engine.store().has_table(table).await?
-        {
-            new_table::declaration(table, &definition.name, &described.schema)?;
-        }
-        for check in &definition.checks {
-            let mut request = asking.request(&check.sql);
-            let given = didymium_engine::Given {
-                schema: Arc::clone(&described.schema),
-                rows: Arc::default(),
-            };
-            request.given = BTreeMap::from([("result".to_owned(), given)]);
-            let planned = engine.describe(request, ()).await;
-            let place = format!("check {}", check.name);
-            planned.map_err(|error| within_job(&definition.name, &place, &error))?;
-        }
-        Ok(())
-    }
-
-    /// Runs a job for a time, now, and waits for its end.
-    ///
-    /// # Errors
-    /// [`Error::Precondition`] where the run has landed before or is under way; a run that fails is none.
-    pub async fn run_now(&self, job: &Job, logical_ms: i64, kind: RunKind) -> Result<Run> {
-        let name = &job.definition.name;
-        let time = logical_time::text(logical_ms);
-        let refused = |what: &str| {
-            Err(Error::Precondition(format!(
-                "job {name}: the run of {time} {what}"
-            )))
-        };
-        let before = self.runs.at(name, logical_ms).await?;
-        if before.iter().any(|run| run.status == RunStatus::Succeeded) {
-            return refused("has landed and can't land twice: replay it, or run for another time");
-        }
-        if lock(&self.under_way).contains_key(&(name.clone(), logical_ms)) {
-            return refused("is under way");
-        }
-        let task = Task {
-            job: job.clone(),
-            logical_ms,
-            kind,
-            sequence: before.len() as u32,
-        };
-        let stop = self.noted(&task);
-        let _awaited = Awaited {
-            scheduler: self,
-            job: name.clone(),
-            logical_ms,
-            stop: stop.clone(),
-        };
-        let executor = Arc::clone(&self.executor);
-        // Who goes away stops it, but not in the middle of its landing.
-        let running = self
-            .executor
-            .engine
-            .spawn(executor.run(task, stop))
-            .detach();
-        let run = running.await.unwrap_or_else(|error| {
-            tracing::error!(job = name, %error, "a run broke off");
-            Err(broke_off())
-        })?;
-        self.count(&run);
-        Ok(run)
-    }
-
-    /// Runs a job for every time of a span at which it was due and has not succeeded, one after the other.
-    ///
-    /// # Errors
-    /// [`Error::Precondition`] where no clock says when it was due.
-    pub async fn backfill(&self, job: &Job, from_ms: i64, to_ms: i64) -> Result<Vec<Run>> {
-        let definition = &job.definition;
-        let until_ms = to_ms.min(self.executor.engine.now_ms());
-        let due = definition.schedule.due(from_ms - 1, until_ms, BACKFILLED);
-        if !definition.schedule.is_clocked() {
-            return Err(Error::Precondition(format!(
-                "job {}: it is due by events and not by a clock: run it for a time of its own (run --at)",
-                definition.name
-            )));
-        }
-        if due.count > due.newest.len() as u64 {
-            return Err(Error::Invalid(format!(
-                "job {}: {} runs are more than the {BACKFILLED} of one backfill: choose a shorter span",
-                definition.name, due.count
-            )));
-        }
-        let mut runs = Vec::new();
-        for logical_ms in due.newest {
-            let before = self.runs.at(&definition.name, logical_ms).await?;
-            if before.iter().all(|run| run.status != RunStatus::Succeeded) {
-                runs.push(self.run_now(job, logical_ms, RunKind::Backfill).await?);
-            }
-        }
-        Ok(runs)
-    }
-
-    /// Stops a run of this server's. Says whether there was one.
-    pub fn cancel(&self, job: &str, logical_ms: i64) -> bool {
-        let under_way = lock(&self.under_way);
-        let stop = under_way.get(&(job.to_owned(), logical_ms));
-        stop.map(CancellationToken::cancel).is_some()
-    }
-
-    /// The newest runs, of one job or of all, before a time.
-    ///
-    /// # Errors
-    /// Where the storage fails.
-    pub async fn runs(
-        &self,
-        job: Option<&str>,
-        before_ms: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<Run>> {
-        self.runs.newest(job, before_ms, limit).await
-    }
-
-    /// Makes a run's rows again from the versions that it read.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] for a run that is not in the history; [`Error::Precondition`] for one that did not
-    /// succeed, and where a version can't be read any more.
-    pub async fn replay(&self, job: &str, logical_ms: i64) -> Result<Replayed> {
-        let run = self.runs.at(job, logical_ms).await?.into_iter().next();
-        let run = run.ok_or_else(|| {
-            let time = logical_time::text(logical_ms);
-            Error::Unknown(format!("there is no run of {job} for {time}"))
-        })?;
-        replay(&self.executor, &run).await
-    }
-}
-
-/// A run that somebody waits for: it is stopped when they go.
-struct Awaited<'a> {
-    scheduler: &'a Scheduler,
-    job: String,
-    logical_ms: i64,
-    stop: CancellationToken,
-}
-
-impl Drop for Awaited<'_> {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.scheduler.forget_start(&self.job, self.logical_ms);
-    }
 }
 
 impl Progress {
@@ -765,35 +473,8 @@ impl Progress {
     }
 }
 
-fn state(job: &Job, failures: u32) -> JobState {
-    let most = job.definition.policy.suspend_after;
-    match job.paused {
-        true => JobState::Paused,
-        false if most > 0 && failures >= most => JobState::Suspended,
-        false => JobState::Active,
-    }
-}
-
-/// Up to when all that was due is settled.
-fn cursor_ms(job: &Job, standing: &Standing) -> i64 {
-    let settled = standing.settled_ms.unwrap_or(i64::MIN);
-    settled.max(job.active_since_ms)
-}
-
-/// The release that should have arrived by now, by its logical time.
-fn overdue(job: &Job, cursor_ms: i64, now_ms: i64) -> Option<i64> {
-    let release = job.definition.schedule.release()?;
-    let due_ms = job.definition.schedule.next(cursor_ms)?;
-    (now_ms >= release.overdue_from(due_ms)).then_some(due_ms)
-}
-
 fn broke_off() -> Error {
     didymium_engine::Error::new(ErrorKind::Internal, "the run broke off").into()
-}
-
-fn within_job(job: &str, place: &str, error: &didymium_engine::Error) -> Error {
-    let said = format!("job {job}, {place}: {error}");
-    didymium_engine::Error::new(error.kind(), said).into()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,5 +1,6 @@
 //! Files that are made of the store's figures for others: written whole, and never twice.
 
+use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,12 +27,17 @@ impl Exports {
         }
     }
 
-    /// A folder elsewhere, which must be there.
+    /// A folder elsewhere, made where it is not there.
     ///
     /// # Errors
     /// [`Error::Precondition`] for a bucket that can't refuse to overwrite, [`Error::Unavailable`] where the
-    /// folder can't be read.
+    /// folder can't be made or read.
     pub async fn at(location: &Location) -> Result<Self> {
+        if let Location::Folder(folder) = location {
+            fs::create_dir_all(folder).map_err(|error| {
+                Error::from_storage(&format!("the folder of exports {location}"), &error)
+            })?;
+        }
         let objects = Objects::of(location).await?;
         Ok(Self {
             objects: objects.inside,

@@ -32,9 +32,7 @@ use sha2::{Digest, Sha256};
 use crate::commit::{ATTEMPTS, Commit, Outcome, application, wait_before};
 use crate::layout::cut;
 use crate::write::{FileWriter, NewFile, hex, sha256};
-use crate::{
-    CommitRecord, Declaration, Error, Result, Store, Table, TableKind, is_own_table,
-};
+use crate::{CommitRecord, Declaration, Error, Result, Store, Table, TableKind, is_own_table};
 pub(crate) use columnar::columns as read_columns;
 use infer::infer;
 pub use mapping::{Factor, Made, MappedRow, Mapping, Origin};
