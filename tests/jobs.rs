@@ -51,6 +51,7 @@ fn owner(id: &str) -> Owner {
         name: id.to_owned(),
         grants: Grants::All,
         may_write: true,
+        oversees: true,
     }
 }
 
@@ -372,8 +373,12 @@ async fn a_replay_gives_the_same_rows_and_the_same_file_after_revisions() {
     now.fetch_add(HOUR, Ordering::SeqCst);
     // The job is another one by now; the run was of the one before.
     let changed = Definition::parse(&toml.replace("least = 1", "least = 100")).unwrap();
-    scheduler.jobs().update(changed, clock()).await.unwrap();
-    let replayed = place.scheduler().replay("report", at).await.unwrap();
+    scheduler
+        .jobs()
+        .update(changed, &owner("ana"), clock())
+        .await
+        .unwrap();
+    let replayed = place.scheduler().replay(&job, at).await.unwrap();
     assert_eq!((replayed.rows, replayed.rows_equal), (2, true));
     assert_eq!(replayed.file_equal, Some(true));
     let again = scheduler
@@ -410,7 +415,11 @@ async fn rows_go_in_the_place_of_those_of_their_period() {
     }
     now.fetch_add(HOUR, Ordering::SeqCst);
     let smaller = Definition::parse(&toml.replace("size = 3", "size = 2")).unwrap();
-    let job = scheduler.jobs().update(smaller, clock()).await.unwrap();
+    let job = scheduler
+        .jobs()
+        .update(smaller, &owner("ana"), clock())
+        .await
+        .unwrap();
     // Another run for the same month.
     let again = ms("2026-05-02");
     let run = scheduler
@@ -450,7 +459,11 @@ async fn new_vintages_only_where_they_say_something_new() {
         now.fetch_add(24 * HOUR, Ordering::SeqCst);
     }
     let other = Definition::parse(&toml.replace("value = 5", "value = 6")).unwrap();
-    let job = scheduler.jobs().update(other, clock()).await.unwrap();
+    let job = scheduler
+        .jobs()
+        .update(other, &owner("ana"), clock())
+        .await
+        .unwrap();
     scheduler
         .run_now(&job, clock(), RunKind::Manual)
         .await
@@ -538,18 +551,14 @@ async fn jobs_that_would_start_themselves_are_refused() {
             "#
         )
     };
-    create(
-        &scheduler,
-        &job("first", "on_commit = \"third\"", "first"),
-        clock(),
-    )
-    .await;
-    create(
-        &scheduler,
-        &job("second", "after = \"first\"", "second"),
-        clock(),
-    )
-    .await;
+    for made in [
+        job("first", "on_commit = \"third\"", "first"),
+        job("second", "after = \"first\"", "second"),
+    ] {
+        let made = Definition::parse(&made).unwrap();
+        let made = scheduler.jobs().create(made, &owner("ana"), clock()).await;
+        made.unwrap();
+    }
     let third = job("third", "after = \"second\"", "third");
     let third = Definition::parse(&third).unwrap();
     let refused = scheduler.jobs().create(third, &owner("ana"), clock()).await;

@@ -7,7 +7,7 @@ use arrow::datatypes::Date32Type;
 use didymium_engine::{Engine, QueryRequest};
 use didymium_model::Day;
 
-use crate::jobs::Job;
+use crate::jobs::{Job, Jobs};
 use crate::run::{Run, RunKind, RunStatus};
 use crate::runs::Runs;
 use crate::schedule::{Release, Schedule};
@@ -106,9 +106,9 @@ impl Watch {
                     because_of: None,
                 })
             }
-            Schedule::After { job } => {
+            Schedule::After { job: before } => {
                 if looks {
-                    self.look_at_runs(runs, job, since_ms).await?;
+                    self.look_at_runs(engine, runs, before, since_ms).await?;
                 }
                 self.before.retain(|run| run.logical_ms > since_ms);
                 Ok(after(self.before.first()))
@@ -165,10 +165,17 @@ impl Watch {
         Ok(())
     }
 
-    async fn look_at_runs(&mut self, runs: &Runs, job: &str, since_ms: i64) -> Result<()> {
+    async fn look_at_runs(
+        &mut self,
+        engine: &Engine,
+        runs: &Runs,
+        job: &str,
+        since_ms: i64,
+    ) -> Result<()> {
         let version = runs.version().await?;
         if version.is_some() && self.version != version {
-            self.before = runs.settled_after(job, since_ms).await?;
+            let before = Jobs::of(Arc::clone(engine.store())).get(job).await?;
+            self.before = runs.settled_after(job, &before.owner, since_ms).await?;
             self.version = version;
         }
         Ok(())

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::definition::Knowledge;
 use crate::digest::sha256;
 use crate::jobs::{Job, Owner};
-use crate::landing::{Landed, Landing, Made, landed};
+use crate::landing::{Landed, Landing, Made};
 use crate::lease::Lease;
 use crate::result::{Asking, Pins};
 use crate::run::{Run, RunKind, RunStatus};
@@ -84,6 +84,10 @@ impl Executor {
         }
         let run = self.ended(&task, started_ms, &attempts, outcome);
         note(&task, "landed");
+        if task.kind.settles() {
+            // What another server makes of it counts.
+            self.lease.confirm().await?;
+        }
         self.record(&run).await?;
         note(&task, "recorded");
         Ok(run)
@@ -147,7 +151,13 @@ impl Executor {
     ) -> Result<Landed> {
         let definition = &task.job.definition;
         let limit = definition.policy.timeout;
-        if let Some(landed) = landed(self.engine.store(), definition, task.logical_ms).await? {
+        let landing = Landing {
+            store: self.engine.store(),
+            exports: &self.exports,
+            definition,
+            logical_ms: task.logical_ms,
+        };
+        if let Some(landed) = landing.landed().await? {
             return Ok(landed);
         }
         let owner = self.owner(&task.job).await?;
@@ -175,12 +185,8 @@ impl Executor {
         }
         note(task, "landing");
         // From here on it is not stopped: it lands, or it does not.
-        let landing = Landing {
-            asking: &asking,
-            exports: &self.exports,
-            made: Made::of(&result, known_by),
-        };
-        landing.land(&result).await
+        let made = Made::of(&result, known_by);
+        landing.land(&asking, &result, made).await
     }
 
     /// The owner, with the rights of today.

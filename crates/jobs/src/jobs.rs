@@ -1,6 +1,6 @@
 //! The jobs of a store: their definitions, each a small file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use didymium_engine::Grants;
@@ -42,6 +42,8 @@ pub struct Owner {
     pub grants: Grants,
     /// Whether it may write.
     pub may_write: bool,
+    /// Whether it sees others' jobs and runs.
+    pub oversees: bool,
 }
 
 /// The definitions in a store.
@@ -61,7 +63,7 @@ impl Jobs {
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] for one that could start itself.
     pub async fn create(&self, definition: Definition, owner: &Owner, now_ms: i64) -> Result<Job> {
-        self.refuse_circles(&definition).await?;
+        self.refuse_circles(&definition, owner).await?;
         let job = Job {
             definition,
             owner: owner.id.clone(),
@@ -82,9 +84,9 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::Unknown`]; [`Error::Invalid`] for one that could start itself.
-    pub async fn update(&self, definition: Definition, now_ms: i64) -> Result<Job> {
+    pub async fn update(&self, definition: Definition, owner: &Owner, now_ms: i64) -> Result<Job> {
         let before = self.get(&definition.name).await?;
-        self.refuse_circles(&definition).await?;
+        self.refuse_circles(&definition, owner).await?;
         let has_moved = definition.schedule != before.definition.schedule;
         let job = Job {
             active_since_ms: match has_moved {
@@ -172,7 +174,7 @@ impl Jobs {
     pub async fn declare(&self, declared: Vec<(Definition, Owner)>, now_ms: i64) -> Result<()> {
         let known = self.list().await?;
         let names: Vec<String> = declared.iter().map(|(it, _)| it.name.clone()).collect();
-        for (definition, owner) in declared {
+        for (definition, owner) in in_order(declared) {
             let name = definition.name.clone();
             let before = known.iter().find(|job| job.definition.name == name);
             let mut job = match before {
@@ -183,15 +185,18 @@ impl Jobs {
                     )));
                 }
                 Some(job) if job.definition == definition && job.owner == owner.id => continue,
-                Some(_) => self.update(definition, now_ms).await?,
+                Some(_) => self.update(definition, &owner, now_ms).await?,
             };
             (job.owner, job.owner_name) = (owner.id, owner.name);
             job.from_file = true;
             self.keep(&job, true).await?;
         }
-        let gone = known.iter().filter(|job| job.from_file);
-        for job in gone.filter(|job| !names.contains(&job.definition.name)) {
-            self.delete(&job.definition.name, now_ms).await?;
+        let mut gone = self.list().await?;
+        gone.retain(|job| job.from_file && !names.contains(&job.definition.name));
+        let gone = gone.into_iter().map(|job| (job.definition, ()));
+        // Those that come after others first.
+        for (definition, ()) in in_order(gone.collect()).into_iter().rev() {
+            self.delete(&definition.name, now_ms).await?;
         }
         Ok(())
     }
@@ -206,13 +211,17 @@ impl Jobs {
     }
 
     /// A job must not start itself, by way of others either.
-    async fn refuse_circles(&self, definition: &Definition) -> Result<()> {
+    async fn refuse_circles(&self, definition: &Definition, owner: &Owner) -> Result<()> {
         let mut jobs: BTreeMap<String, Definition> = BTreeMap::new();
+        let mut others = BTreeSet::new();
         for job in self.list().await? {
+            if job.owner != owner.id && !owner.oversees {
+                others.insert(job.definition.name.clone());
+            }
             jobs.insert(job.definition.name.clone(), job.definition);
         }
         if let Some(before) = definition.schedule.after()
-            && !jobs.contains_key(before)
+            && (others.contains(before) || !jobs.contains_key(before))
         {
             return Err(Error::Invalid(format!(
                 "job {}: there is no job {before} to come after",
@@ -223,13 +232,40 @@ impl Jobs {
         let mut way = vec![definition.name.as_str()];
         match circle(&jobs, &mut way) {
             false => Ok(()),
-            true => Err(Error::Invalid(format!(
-                "job {}: it would start itself: {}",
-                definition.name,
-                way.join(", then ")
-            ))),
+            true => {
+                let said = way.iter().map(|name| match others.contains(*name) {
+                    true => "a job of somebody else's",
+                    false => name,
+                });
+                Err(Error::Invalid(format!(
+                    "job {}: it would start itself: {}",
+                    definition.name,
+                    said.collect::<Vec<_>>().join(", then ")
+                )))
+            }
         }
     }
+}
+
+/// The same, each after the one that it comes after, where that is among them.
+fn in_order<T>(jobs: Vec<(Definition, T)>) -> Vec<(Definition, T)> {
+    let (mut ordered, mut left) = (Vec::new(), jobs);
+    while !left.is_empty() {
+        let names: Vec<String> = left.iter().map(|(job, _)| job.name.clone()).collect();
+        let waits = |job: &Definition| {
+            let before = job.schedule.after();
+            before.is_some_and(|before| names.iter().any(|name| name == before))
+        };
+        let (waiting, ready): (Vec<_>, Vec<_>) = left.into_iter().partition(|(job, _)| waits(job));
+        if ready.is_empty() {
+            // A circle, which is refused where it is made.
+            ordered.extend(waiting);
+            break;
+        }
+        ordered.extend(ready);
+        left = waiting;
+    }
+    ordered
 }
 
 /// Whether the jobs that start one another lead back to the first. The way is left as it was found.

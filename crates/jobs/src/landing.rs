@@ -1,18 +1,18 @@
 //! How a run's rows come into its target: whole, once, or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use didymium_engine::ErrorKind;
 use didymium_model::Day;
-use didymium_store::{Exports, LoadOptions, LoadRequest, Progress, Store, TableKind};
+use didymium_store::{Exports, Kind, LoadOptions, LoadRequest, Loaded, Progress, Store, TableKind};
 use serde::{Deserialize, Serialize};
 
+use crate::claim::{Claim, Files};
 use crate::definition::{Definition, Mode, Target};
-use crate::digest::sha256;
 use crate::result::{Asking, RunResult, given};
 use crate::runs::arrow_input;
-use crate::{Error, Result, logical_time, new_table};
+use crate::{Error, PathTemplate, Result, logical_time, new_table};
 
 /// Where a run's rows are, and what they were made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,99 +52,123 @@ impl Made {
 /// How often rows in the place of others are made anew where another writer was faster.
 const ATTEMPTS: usize = 5;
 
-/// The name of a run's load: it lands once, whoever runs it.
-fn load_id(definition: &Definition, logical_ms: i64) -> String {
-    let time = logical_time::text(logical_ms);
-    format!("job {} {time}", definition.name)
-}
+/// What is noted of a run whose rows an attempt before has brought.
+const BEFORE: &str = "its rows had landed before: the run before was cut off";
 
-/// What an earlier attempt has brought into the target table, if one has.
-pub(crate) async fn landed(
-    store: &Store,
-    definition: &Definition,
-    logical_ms: i64,
-) -> Result<Option<Landed>> {
-    let Target::Table { table, .. } = &definition.target else {
-        return Ok(None);
-    };
-    if !store.has_table(table).await? {
-        return Ok(None);
-    }
-    let table = store.table(table).await?;
-    let commit = table.commit_of(&load_id(definition, logical_ms)).await?;
-    let Some(commit) = commit else {
-        return Ok(None);
-    };
-    let made = commit.made_by.as_deref().map(serde_json::from_str);
-    let made = made.transpose().ok().flatten().ok_or_else(|| {
-        Error::Precondition(format!(
-            "table {}: a load that no job made has taken this run's name, {}",
-            table.name(),
-            load_id(definition, logical_ms)
-        ))
-    })?;
-    Ok(Some(Landed {
-        made,
-        version: Some(commit.version),
-        remark: Some("its rows had landed before: the run before was cut off".to_owned()),
-        ..Landed::default()
-    }))
-}
-
-/// Where rows go.
+/// Where the rows of one run go.
 pub(crate) struct Landing<'a> {
-    pub(crate) asking: &'a Asking<'a>,
+    pub(crate) store: &'a Arc<Store>,
     pub(crate) exports: &'a Exports,
-    pub(crate) made: Made,
+    pub(crate) definition: &'a Definition,
+    pub(crate) logical_ms: i64,
 }
 
 impl Landing<'_> {
-    /// Brings the rows into the target.
-    pub(crate) async fn land(&self, result: &RunResult) -> Result<Landed> {
-        match &self.asking.definition.target {
+    /// What an attempt before this one has brought into the target, if one has.
+    pub(crate) async fn landed(&self) -> Result<Option<Landed>> {
+        let store = self.store;
+        let table = match &self.definition.target {
+            Target::Table { table, .. } => table,
             Target::File { path } => {
-                let zone = self.asking.definition.schedule.zone();
-                let name = &self.asking.definition.name;
-                let file = path.path(name, self.asking.logical_ms, zone);
-                let content = Bytes::from(result.encoded(path.format())?);
-                self.put_file(file, content).await
+                let file = self.path(path);
+                let claim = self.files().written(&file).await?;
+                return Ok(claim.map(|claim| of_file(file, claim, Some(BEFORE))));
             }
-            Target::Table { table, mode } => self.load_table(table, *mode, result).await,
-        }
-    }
-
-    async fn put_file(&self, file: String, content: Bytes) -> Result<Landed> {
-        let ours = sha256(&content);
-        let mut landed = Landed {
-            made: self.made.clone(),
-            file: Some(file.clone()),
-            file_sha256: Some(ours.clone()),
-            ..Landed::default()
         };
-        if self.exports.put(&file, content).await? {
-            return Ok(landed);
+        if !store.has_table(table).await? {
+            return Ok(None);
         }
-        // An attempt that was cut off has written it, from what was there then.
-        let there = self.exports.get(&file).await?.unwrap_or_default();
-        let theirs = sha256(&there);
-        landed.remark =
-            Some("its file had been written before: the run before was cut off".to_owned());
-        if theirs != ours {
-            landed.file_sha256 = Some(theirs);
-            landed.made = Made::default();
-            landed.remark = Some(
-                "its file had been written before, from other figures: the run before was cut off, and which versions it read is not known"
-                    .to_owned(),
-            );
-        }
-        Ok(landed)
+        let load_id = self.load_id();
+        let commit = store.table(table).await?.commit_of(&load_id).await?;
+        let Some(commit) = commit else {
+            return Ok(None);
+        };
+        let made = commit.made_by.as_deref().map(serde_json::from_str);
+        let made = made.transpose().ok().flatten().ok_or_else(|| {
+            Error::Precondition(format!(
+                "table {table}: a load that no job made has taken this run's name, {load_id}"
+            ))
+        })?;
+        Ok(Some(Landed {
+            made,
+            version: Some(commit.version),
+            remark: Some(BEFORE.to_owned()),
+            ..Landed::default()
+        }))
     }
 
-    async fn load_table(&self, table: &str, mode: Mode, result: &RunResult) -> Result<Landed> {
-        let store = self.asking.engine.store();
-        let is_new = !store.has_table(table).await?;
-        if is_new && mode != Mode::Upsert {
-            self.make(table, result).await?;
+    /// Brings the rows into the target.
+    pub(crate) async fn land(
+        &self,
+        asking: &Asking<'_>,
+        result: &RunResult,
+        made: Made,
+    ) -> Result<Landed> {
+        match &self.definition.target {
+            Target::File { path } => {
+                let file = self.path(path);
+                let content = result.encoded(path.format())?;
+                let claim = self.files().write(&file, content, made).await?;
+                Ok(of_file(file, claim, None))
+            }
+            Target::Table { table, mode } => {
+                let rows = Rows {
+                    landing: self,
+                    asking,
+                    table,
+                    result,
+                    made,
+                };
+                rows.land(*mode).await
+            }
+        }
+    }
+
+    fn files(&self) -> Files<'_> {
+        Files {
+            store: self.store,
+            exports: self.exports,
+            job: &self.definition.name,
+            logical_ms: self.logical_ms,
+        }
+    }
+
+    fn path(&self, path: &PathTemplate) -> String {
+        let zone = self.definition.schedule.zone();
+        path.path(&self.definition.name, self.logical_ms, zone)
+    }
+
+    /// The name of a run's load: it lands once, whoever runs it.
+    fn load_id(&self) -> String {
+        let time = logical_time::text(self.logical_ms);
+        format!("job {} {time}", self.definition.name)
+    }
+}
+
+fn of_file(file: String, claim: Claim, remark: Option<&str>) -> Landed {
+    Landed {
+        made: claim.made,
+        version: None,
+        file: Some(file),
+        file_sha256: Some(claim.sha256),
+        remark: remark.map(str::to_owned),
+    }
+}
+
+/// Rows on their way into a table.
+struct Rows<'a> {
+    landing: &'a Landing<'a>,
+    asking: &'a Asking<'a>,
+    table: &'a str,
+    result: &'a RunResult,
+    made: Made,
+}
+
+impl Rows<'_> {
+    async fn land(&self, mode: Mode) -> Result<Landed> {
+        let (store, table) = (self.landing.store, self.table);
+        if mode != Mode::Upsert && !store.has_table(table).await? {
+            return self.load_first(mode).await;
         }
         let snapshot = store.table(table).await?.snapshot().await?;
         let kind = snapshot.declaration().map(|declaration| declaration.kind);
@@ -161,30 +185,29 @@ impl Landing<'_> {
             }
             _ => {}
         }
-        if mode != Mode::ReplacePeriod || is_new {
-            let options = self.options(mode, result);
-            return self.load(table, vec![result], options).await;
+        match mode {
+            Mode::ReplacePeriod => self.in_place_of_periods().await,
+            _ => self.load(vec![self.result], self.options(mode)).await,
         }
-        self.in_place_of_periods(table, result).await
     }
 
-    /// Makes the target of a first run.
-    async fn make(&self, table: &str, result: &RunResult) -> Result<()> {
-        let job = &self.asking.definition.name;
-        let declaration = new_table::declaration(table, job, &result.schema)?;
-        let engine = self.asking.engine;
-        let made = engine.store().create_table(&declaration, engine.now_ms());
-        match made.await {
-            // Another server was faster.
-            Err(error) if error.kind() == didymium_store::Kind::AlreadyExists => Ok(()),
-            made => made.map(|_| ()).map_err(Error::from),
+    /// Makes the target of a first run, once its rows are found to be sound.
+    async fn load_first(&self, mode: Mode) -> Result<Landed> {
+        if mode == Mode::ReplacePeriod {
+            period_columns(self.result)?;
         }
+        let job = &self.landing.definition.name;
+        let declaration = new_table::declaration(self.table, job, &self.result.schema)?;
+        let request = self.request(vec![self.result], self.options(Mode::Append))?;
+        let store = self.landing.store;
+        let loaded = store.load_declared(&declaration, request).await;
+        self.landed_as(loaded).await
     }
 
     /// Keeps the table's rows of other periods, and loads both in the place of all.
-    async fn in_place_of_periods(&self, table: &str, result: &RunResult) -> Result<Landed> {
-        let store = self.asking.engine.store();
-        let periods = period_columns(result)?;
+    async fn in_place_of_periods(&self) -> Result<Landed> {
+        let (asking, table) = (self.asking, self.table);
+        let periods = period_columns(self.result)?;
         let same = periods
             .iter()
             .map(|name| format!("mine.{name} = theirs.{name}"));
@@ -193,12 +216,11 @@ impl Landing<'_> {
             "SELECT * FROM {table} AS theirs WHERE NOT EXISTS (SELECT 1 FROM result AS mine WHERE {same})"
         );
         for attempt in 1.. {
-            let version = store.table(table).await?.snapshot().await?.version();
+            let snapshot = self.landing.store.table(table).await?.snapshot().await?;
+            let version = snapshot.version();
             let versions = BTreeMap::from([(table.to_owned(), version)]);
-            let kept = self
-                .asking
-                .over(sql.clone(), given(result), versions)
-                .await?;
+            let kept = asking.over(sql.clone(), given(self.result), versions);
+            let kept = kept.await?;
             let kept = RunResult {
                 schema: kept.schema(),
                 bytes: 0,
@@ -208,9 +230,13 @@ impl Landing<'_> {
             };
             let options = LoadOptions {
                 over_version: Some(version),
-                ..self.options(Mode::Replace, result)
+                ..self.options(Mode::Replace)
             };
-            match self.load(table, vec![&kept, result], options).await {
+            let mut rows = vec![self.result];
+            if kept.rows.num_rows() > 0 {
+                rows.push(&kept);
+            }
+            match self.load(rows, options).await {
                 Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {}
                 landed => return landed,
             }
@@ -218,65 +244,63 @@ impl Landing<'_> {
         Err(Error::Superseded)
     }
 
-    fn options(&self, mode: Mode, result: &RunResult) -> LoadOptions {
-        let definition = self.asking.definition;
-        let lacks = |column: &str| result.schema.index_of(column).is_err();
+    fn options(&self, mode: Mode) -> LoadOptions {
+        let asking = self.asking;
+        let definition = asking.definition;
+        let lacks = |column: &str| self.result.schema.index_of(column).is_err();
         let upserts = mode == Mode::Upsert;
         let zone = definition.schedule.zone();
-        let now = self.asking.engine.now_ms();
         // What a release makes before its day is out as soon as it is made.
-        let day = logical_time::day(self.asking.logical_ms.min(now), zone);
+        let day = logical_time::day(asking.logical_ms.min(asking.engine.now_ms()), zone);
+        let source = || format!("job_{}", definition.name);
         LoadOptions {
-            load_id: Some(load_id(definition, self.asking.logical_ms)),
+            load_id: Some(self.landing.load_id()),
             replace: mode == Mode::Replace,
-            source_id: (upserts && lacks("source_id")).then(|| format!("job_{}", definition.name)),
+            source_id: (upserts && lacks("source_id")).then(source),
             published_on: (upserts && lacks("published_on")).then_some(day),
             made_by: serde_json::to_string(&self.made).ok(),
             ..LoadOptions::default()
         }
     }
 
-    async fn load(
-        &self,
-        table: &str,
-        rows: Vec<&RunResult>,
-        options: LoadOptions,
-    ) -> Result<Landed> {
-        let store = self.asking.engine.store();
-        let rows = rows
+    async fn load(&self, rows: Vec<&RunResult>, options: LoadOptions) -> Result<Landed> {
+        let request = self.request(rows, options)?;
+        let store = self.landing.store;
+        let loaded = store.table(self.table).await?.load(request).await;
+        self.landed_as(loaded).await
+    }
+
+    fn request(&self, rows: Vec<&RunResult>, options: LoadOptions) -> Result<LoadRequest> {
+        let asking = self.asking;
+        let inputs = rows
             .into_iter()
-            .filter(|part| part.rows.num_rows() > 0 || !part.digest.is_empty());
-        let inputs = rows.map(|part| arrow_input("result.arrow", &part.rows));
-        let definition = self.asking.definition;
-        let time = logical_time::text(self.asking.logical_ms);
-        let request = LoadRequest {
+            .map(|part| arrow_input("result.arrow", &part.rows));
+        let time = logical_time::text(asking.logical_ms);
+        Ok(LoadRequest {
             inputs: inputs.collect::<Result<Vec<_>>>()?,
-            author: self.asking.owner.name.clone(),
-            message: Some(format!("job {}, run of {time}", definition.name)),
-            now_ms: self.asking.engine.now_ms(),
+            author: asking.owner.name.clone(),
+            message: Some(format!("job {}, run of {time}", asking.definition.name)),
+            now_ms: asking.engine.now_ms(),
             options,
             progress: Progress::default(),
-        };
-        let loaded = store.table(table).await?.load(request).await;
+        })
+    }
+
+    /// What a load has done, or the one before it.
+    async fn landed_as(&self, loaded: didymium_store::Result<Loaded>) -> Result<Landed> {
         match loaded {
             Ok(loaded) if !loaded.repeated => Ok(Landed {
                 made: self.made.clone(),
                 version: Some(loaded.version),
                 ..Landed::default()
             }),
-            // Another server was faster; what it read counts.
-            Ok(_) => self.landed_before().await,
-            Err(error) if error.kind() == didymium_store::Kind::AlreadyExists => {
-                self.landed_before().await
-            }
-            Err(error) => Err(error.into()),
+            // Another server was faster; what it read counts. Or it has made the table only: then again.
+            Err(error) if error.kind() != Kind::AlreadyExists => Err(error.into()),
+            _ => self.landing.landed().await?.ok_or_else(|| {
+                let said = format!("table {}: another server has just made it", self.table);
+                didymium_engine::Error::new(ErrorKind::Conflict, said).into()
+            }),
         }
-    }
-
-    async fn landed_before(&self) -> Result<Landed> {
-        let store = self.asking.engine.store();
-        let landed = landed(store, self.asking.definition, self.asking.logical_ms);
-        Ok(landed.await?.unwrap_or_default())
     }
 }
 

@@ -103,9 +103,12 @@ impl Lease {
 
     async fn take(&self, state: &mut State, number: u64) -> Result<bool> {
         let began = Instant::now();
-        if !self.put(number, HELD).await? {
+        let is_made = self.put(number, HELD).await?;
+        // A number that was taken long ago is deleted by now, and free again; its successors are not.
+        let newest = self.newest().await?;
+        if !is_made || newest != Some(number) {
             state.held = None;
-            state.seen = Some((number, Instant::now()));
+            state.seen = newest.map(|newest| (newest, Instant::now()));
             return Ok(false);
         }
         state.held = Some((number, began));

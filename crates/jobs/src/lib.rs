@@ -7,6 +7,7 @@
 //!
 //! No gRPC here, and no clock of its own: the engine's is the only one.
 
+mod claim;
 mod declared;
 mod definition;
 mod digest;

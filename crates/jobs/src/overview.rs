@@ -72,8 +72,8 @@ impl Overview {
     /// Where the storage fails.
     pub(crate) async fn status(&self, job: &Job, running_ms: Option<i64>) -> Result<JobStatus> {
         let name = &job.definition.name;
-        let standing = self.runs.standing(name, job.active_since_ms).await?;
-        let last = self.runs.newest(Some(name), None, 1).await?.pop();
+        let standing = self.runs.standing(job).await?;
+        let last = self.runs.last(name, &job.owner).await?;
         let now_ms = self.engine.now_ms();
         let state = state(job, standing.failures);
         let cursor_ms = cursor_ms(job, &standing);

@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use didymium_engine::{
-    Engine, ErrorKind, Format, FormatEncoder, Given, Parameters, QueryRequest, Value, bytes_of,
+    Engine, ErrorKind, Format, FormatEncoder, Given, Parameters, QueryRequest, RunsOf, Value,
+    bytes_of,
 };
 use didymium_model::Day;
 
@@ -122,6 +123,10 @@ impl Asking<'_> {
             grants: self.owner.grants.clone(),
             may_write: self.owner.may_write,
             author: self.owner.name.clone(),
+            runs_of: match self.owner.oversees {
+                true => RunsOf::Everybody,
+                false => RunsOf::Owner(self.owner.id.clone()),
+            },
             ..QueryRequest::default()
         }
     }

@@ -15,11 +15,15 @@ use didymium_engine::{Engine, IpcEncoder, Parameters, QueryRequest, Value};
 use didymium_model::Day;
 use didymium_store::{Input, InputFormat, JOB_RUNS, LoadOptions, LoadRequest, Progress, job_runs};
 
+use crate::jobs::Job;
 use crate::run::{Run, RunKind, RunStatus};
 use crate::{Error, Result};
 
 /// Who writes the history.
 const AUTHOR: &str = "didymium jobs";
+
+/// Small files of the history that need not be merged.
+const FILES: u64 = 32;
 
 /// The history of a store's jobs.
 #[derive(Debug, Clone)]
@@ -34,20 +38,27 @@ pub(crate) struct Standing {
     pub(crate) settled_ms: Option<i64>,
     /// When a run last succeeded.
     pub(crate) succeeded_ms: Option<i64>,
-    /// Runs that failed since, and since the job was resumed.
+    /// Runs of the schedule's that failed since one of them succeeded, and since the job was resumed.
     pub(crate) failures: u32,
 }
 
 const STANDING: &str = "
-WITH runs AS (SELECT * FROM system.job_runs WHERE job_name = $job),
-     good AS (SELECT max(ended_at) AS ended_at FROM runs WHERE status = 'succeeded')
-SELECT max(logical_time) FILTER (WHERE kind IN ('scheduled', 'catch_up')) AS settled,
-       max(good.ended_at) AS succeeded,
+WITH runs AS (
+    SELECT *, kind IN ('scheduled', 'catch_up') AS settles
+    FROM system.job_runs WHERE job_name = $job AND owner_id = $owner
+),
+good AS (SELECT max(ended_at) AS ended_at FROM runs WHERE status = 'succeeded' AND settles)
+SELECT max(logical_time) FILTER (WHERE settles) AS settled,
+       max(runs.ended_at) FILTER (WHERE status = 'succeeded') AS succeeded,
        count(*) FILTER (
-           WHERE status = 'failed' AND started_at > $since
+           WHERE status = 'failed' AND settles AND started_at > $since
              AND (good.ended_at IS NULL OR runs.ended_at > good.ended_at)
        ) AS failures
 FROM runs CROSS JOIN good";
+
+const LAST: &str = "
+SELECT * FROM system.job_runs WHERE job_name = $job AND owner_id = $owner
+ORDER BY logical_time DESC, sequence DESC LIMIT 1";
 
 const NEWEST: &str = "
 SELECT * FROM system.job_runs
@@ -59,7 +70,8 @@ SELECT * FROM system.job_runs WHERE job_name = $job AND logical_time = $at ORDER
 
 const SETTLED_AFTER: &str = "
 SELECT * FROM system.job_runs
-WHERE job_name = $job AND kind IN ('scheduled', 'catch_up') AND logical_time > $after
+WHERE job_name = $job AND owner_id = $owner AND kind IN ('scheduled', 'catch_up')
+  AND logical_time > $after
 ORDER BY logical_time";
 
 /// What stays when old runs are forgotten: the young ones, and of each job the one that says how far its
@@ -68,7 +80,7 @@ const KEPT: &str = "
 SELECT * FROM system.job_runs AS runs
 WHERE ended_at >= $since OR logical_time = (
     SELECT max(others.logical_time) FROM system.job_runs AS others
-    WHERE others.job_name = runs.job_name AND others.kind IN ('scheduled', 'catch_up'))";
+    WHERE others.job_name = runs.job_name AND others.owner_id = runs.owner_id AND others.kind IN ('scheduled', 'catch_up'))";
 
 impl Runs {
     pub(crate) fn of(engine: Arc<Engine>) -> Self {
@@ -92,9 +104,13 @@ impl Runs {
         }
     }
 
-    /// What the history says of a job whose runs count from a time on.
-    pub(crate) async fn standing(&self, job: &str, since_ms: i64) -> Result<Standing> {
-        let values = [("job", text(job)), ("since", moment(since_ms))];
+    /// What the history says of a job. Another owner's job of the same name is another one.
+    pub(crate) async fn standing(&self, job: &Job) -> Result<Standing> {
+        let values = [
+            ("job", text(&job.definition.name)),
+            ("owner", text(&job.owner)),
+            ("since", moment(job.active_since_ms)),
+        ];
         let rows = self.query(STANDING, values).await?;
         let ms = |column: usize| moments(rows.column(column)).first().copied().flatten();
         let failures = rows.column(2).as_primitive::<Int64Type>();
@@ -103,6 +119,12 @@ impl Runs {
             succeeded_ms: ms(1),
             failures: failures.iter().next().flatten().unwrap_or_default() as u32,
         })
+    }
+
+    /// The newest run of a job.
+    pub(crate) async fn last(&self, job: &str, owner: &str) -> Result<Option<Run>> {
+        let values = [("job", text(job)), ("owner", text(owner))];
+        Ok(read(&self.query(LAST, values).await?)?.pop())
     }
 
     /// The newest runs, of one job or of all, before a time.
@@ -127,8 +149,17 @@ impl Runs {
     }
 
     /// What a job's schedule has settled after a time, in order.
-    pub(crate) async fn settled_after(&self, job: &str, after_ms: i64) -> Result<Vec<Run>> {
-        let values = [("job", text(job)), ("after", moment(after_ms))];
+    pub(crate) async fn settled_after(
+        &self,
+        job: &str,
+        owner: &str,
+        after_ms: i64,
+    ) -> Result<Vec<Run>> {
+        let values = [
+            ("job", text(job)),
+            ("owner", text(owner)),
+            ("after", moment(after_ms)),
+        ];
         read(&self.query(SETTLED_AFTER, values).await?)
     }
 
@@ -140,6 +171,19 @@ impl Runs {
         }
         let snapshot = store.table(JOB_RUNS).await?.snapshot().await?;
         Ok(Some(snapshot.version()))
+    }
+
+    /// Merges the files of the history where there are many: each run writes one.
+    pub(crate) async fn compact(&self) -> Result<()> {
+        let store = self.engine.store();
+        if !store.has_table(JOB_RUNS).await? {
+            return Ok(());
+        }
+        let table = store.table(JOB_RUNS).await?;
+        if table.loose_files().await? > FILES {
+            table.compact(AUTHOR, self.engine.now_ms()).await?;
+        }
+        Ok(())
     }
 
     /// Forgets runs that ended longer ago. Says how many.

@@ -51,7 +51,11 @@ pub struct Scheduler {
     lease: Arc<Lease>,
     slots: usize,
     history: Duration,
+    /// How often storage is looked at.
     refresh: Duration,
+    /// How long the server sleeps at most between two looks at the clock: the right to run jobs is kept
+    /// in time.
+    tick: Duration,
     webhooks: Webhooks,
     changed: Notify,
     under_way: Mutex<BTreeMap<(String, i64), CancellationToken>>,
@@ -98,7 +102,7 @@ struct Ended {
 
 type UnderWay = FuturesUnordered<BoxFuture<'static, Ended>>;
 
-/// How long the server sleeps at most between two looks.
+/// The longest tick.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often old runs are looked for.
@@ -126,6 +130,7 @@ impl Scheduler {
             slots: settings.slots,
             history: settings.history,
             refresh: settings.lease / 3,
+            tick: (settings.lease / 3).min(TICK),
             webhooks: settings.webhooks,
             changed: Notify::new(),
             under_way: Mutex::default(),
@@ -162,17 +167,21 @@ impl Scheduler {
                 return self.lease.give_up().await;
             }
             let wait = match self.lease.hold().await {
-                Ok(true) if stop.is_cancelled() => TICK,
+                Ok(true) if stop.is_cancelled() => self.tick,
                 Ok(true) => {
                     let leading = leading.get_or_insert_with(|| {
                         tracing::info!("this server runs the store's jobs");
                         Leading::default()
                     });
-                    let turn = self.turn(leading, &mut under_way, &mut tellings).await;
-                    turn.unwrap_or_else(|error| {
-                        tracing::warn!(%error, "jobs");
-                        TICK
-                    })
+                    tokio::select! {
+                        turn = self.turn(leading, &mut under_way, &mut tellings) => {
+                            turn.unwrap_or_else(|error| {
+                                tracing::warn!(%error, "jobs");
+                                self.tick
+                            })
+                        }
+                        () = self.held() => continue,
+                    }
                 }
                 Ok(false) => {
                     if leading.take().is_some() {
@@ -180,11 +189,11 @@ impl Scheduler {
                         under_way.clear();
                         lock(&self.under_way).clear();
                     }
-                    self.refresh.min(TICK)
+                    self.tick
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the right to run jobs");
-                    TICK
+                    self.tick
                 }
             };
             tokio::select! {
@@ -205,6 +214,16 @@ impl Scheduler {
         }
     }
 
+    /// Keeps the right to run jobs while something else takes its time; ready when it is lost.
+    async fn held(&self) {
+        loop {
+            sleep(self.tick).await;
+            if matches!(self.lease.hold().await, Ok(false)) {
+                return;
+            }
+        }
+    }
+
     /// Starts what is due and notes what is skipped. Gives how long nothing will be due.
     async fn turn(
         &self,
@@ -216,6 +235,9 @@ impl Scheduler {
         let looks = is_stale(leading.refreshed, self.refresh);
         if looks {
             self.refresh(leading).await?;
+            if let Err(error) = self.runs.compact().await {
+                tracing::info!(%error, "the history of jobs is not compacted now");
+            }
             leading.refreshed = Some(Instant::now());
         }
         if is_stale(leading.forgotten, FORGETTING) {
@@ -228,7 +250,7 @@ impl Scheduler {
                 Err(error) => tracing::info!(%error, "no runs are forgotten today"),
             }
         }
-        let mut wait = TICK;
+        let mut wait = self.tick;
         for progress in leading.jobs.values_mut() {
             if looks {
                 self.tell_overdue(progress, tellings).await?;
@@ -258,7 +280,7 @@ impl Scheduler {
             {
                 continue;
             }
-            let standing = self.runs.standing(&name, job.active_since_ms).await?;
+            let standing = self.runs.standing(&job).await?;
             let mut figures = lock(&self.figures);
             if let Some(succeeded_ms) = standing.succeeded_ms {
                 figures.last_success_ms.insert(name.clone(), succeeded_ms);
@@ -367,7 +389,6 @@ impl Scheduler {
         ended: Ended,
         tellings: &mut FuturesUnordered<BoxFuture<'static, ()>>,
     ) {
-        let now_ms = self.executor.engine.now_ms();
         if let Ok(run) = &ended.run {
             self.forget_start(&run.job, run.logical_ms);
             self.count(run);
@@ -388,9 +409,11 @@ impl Scheduler {
         };
         progress.busy = Some(Busy {
             from_ms: ended.from_ms,
-            until_ms: now_ms,
+            until_ms: run.ended_ms,
         });
         progress.standing.settled_ms = Some(run.logical_ms);
+        // Others may come after it.
+        leading.refreshed = None;
         let event = match run.status {
             RunStatus::Succeeded => {
                 progress.standing.failures = 0;

@@ -139,9 +139,10 @@ impl JobService for Scheduling {
         let caller = Caller::of(request.extensions())?;
         let definition = defined(request.into_inner().definition)?;
         self.seen(&definition.name, &caller).await?;
-        self.validate(&definition, &Owner::from(&caller)).await?;
+        let owner = Owner::from(&caller);
+        self.validate(&definition, &owner).await?;
         let now_ms = self.desk.engine.now_ms();
-        let changed = self.jobs().update(definition, now_ms).await;
+        let changed = self.jobs().update(definition, &owner, now_ms).await;
         let job = changed.map_err(of_jobs)?;
         self.desk.jobs.wake();
         tracing::info!(job = job.definition.name, by = caller.name, "job changed");
@@ -345,7 +346,7 @@ impl JobService for Scheduling {
         let deadline = grpc_timeout(request.metadata());
         let ReplayJobRunRequest { job, logical_time } = request.into_inner();
         let logical_ms = required("logical_time", logical_time)?;
-        self.seen(&job, &caller).await?;
+        let job = self.seen(&job, &caller).await?;
         let scheduler = &self.desk.jobs;
         let ended = async {
             let replayed = scheduler.replay(&job, logical_ms);
@@ -368,6 +369,7 @@ impl From<&Caller> for Owner {
             name: caller.name.clone(),
             grants: caller.grants.clone(),
             may_write: caller.role >= Role::Write,
+            oversees: caller.role == Role::Admin,
         }
     }
 }

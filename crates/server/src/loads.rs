@@ -107,6 +107,8 @@ impl Desk {
         };
         let (rows, version) = (loaded.rows, loaded.version);
         tracing::info!(table, load_id = loaded.load_id, rows, version, "load done");
+        // A job may wait for it.
+        self.jobs.wake();
         Ok((loaded, declaration))
     }
 }

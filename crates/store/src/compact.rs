@@ -82,7 +82,10 @@ impl Table {
 
     /// How many more files the table has than its size needs. A large one may have some more: each
     /// compaction writes much of it anew.
-    pub(crate) async fn loose_files(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// As [`Table::snapshot`].
+    pub async fn loose_files(&self) -> Result<u64> {
         let snapshot = self.snapshot().await?;
         let needed = snapshot.bytes().div_ceil(FILE_BYTES as u64).max(1);
         let loose = snapshot.files.len() as u64;

@@ -349,9 +349,23 @@ impl Store {
 
     async fn load_new(&self, table: &str, request: LoadRequest) -> Result<(Loaded, Declaration)> {
         let declaration = infer(table, &request.inputs, &request.options)?;
-        let load = Load::of(table, &request).await?;
+        let loaded = self.load_declared(&declaration, request).await?;
+        Ok((loaded, declaration))
+    }
+
+    /// Loads into a table that is not there, which is made of its declaration once the rows are found to be
+    /// sound.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where there is one, and as [`Table::load`]; no table is made then.
+    pub async fn load_declared(
+        &self,
+        declaration: &Declaration,
+        request: LoadRequest,
+    ) -> Result<Loaded> {
+        let load = Load::of(&declaration.name, &request).await?;
         let now_ms = request.now_ms;
-        let prepared = prepared(&declaration, request, &load).await?;
+        let prepared = prepared(declaration, request, &load).await?;
         if load.dry_run {
             let loaded = Loaded {
                 version: 0,
@@ -361,11 +375,10 @@ impl Store {
                 superseded: 0,
                 repeated: false,
             };
-            return Ok((loaded, declaration));
+            return Ok(loaded);
         }
-        let table = self.create_table(&declaration, now_ms).await?;
-        let loaded = table.land(&declaration, &prepared, &load).await?;
-        Ok((loaded, declaration))
+        let table = self.create_table(declaration, now_ms).await?;
+        table.land(declaration, &prepared, &load).await
     }
 }
 

@@ -21,6 +21,8 @@ pub enum OwnFolder {
     Jobs,
     /// Leases of the right to run jobs, by their numbers.
     Leases,
+    /// What is said of the files that runs of jobs write, by a hash of their paths.
+    Exports,
 }
 
 impl OwnFolder {
@@ -31,6 +33,7 @@ impl OwnFolder {
             Self::Tokens => "tokens",
             Self::Jobs => "jobs",
             Self::Leases => "leases",
+            Self::Exports => "claims",
         }
     }
 

@@ -84,6 +84,12 @@ impl Scheduler {
         {
             return Err(engine.unknown(table, &owner.grants).await.into());
         }
+        if let Some(table) = definition.schedule.watched() {
+            let is_seen = owner.grants.allows(table);
+            if !is_seen || !engine.store().has_table(table).await? {
+                return Err(engine.unknown(table, &owner.grants).await.into());
+            }
+        }
         let asking = Asking {
             engine,
             definition,
@@ -113,7 +119,13 @@ impl Scheduler {
             request.given = BTreeMap::from([("result".to_owned(), given)]);
             let planned = engine.describe(request, ()).await;
             let place = format!("check {}", check.name);
-            planned.map_err(|error| within_job(&definition.name, &place, &error))?;
+            let planned = planned.map_err(|error| within_job(&definition.name, &place, &error))?;
+            if planned.is_command {
+                return Err(Error::Invalid(format!(
+                    "job {}, {place}: sql is one SELECT statement that gives the rows that are wrong",
+                    definition.name
+                )));
+            }
         }
         Ok(())
     }
@@ -131,7 +143,8 @@ impl Scheduler {
             )))
         };
         let before = self.runs.at(name, logical_ms).await?;
-        if before.iter().any(|run| run.status == RunStatus::Succeeded) {
+        let landed = |run: &Run| run.status == RunStatus::Succeeded && run.owner_id == job.owner;
+        if before.iter().any(landed) {
             return refused("has landed and can't land twice: replay it, or run for another time");
         }
         if lock(&self.under_way).contains_key(&(name.clone(), logical_ms)) {
@@ -220,11 +233,13 @@ impl Scheduler {
     /// # Errors
     /// [`Error::Unknown`] for a run that is not in the history; [`Error::Precondition`] for one that did not
     /// succeed, and where a version can't be read any more.
-    pub async fn replay(&self, job: &str, logical_ms: i64) -> Result<Replayed> {
-        let run = self.runs.at(job, logical_ms).await?.into_iter().next();
+    pub async fn replay(&self, job: &Job, logical_ms: i64) -> Result<Replayed> {
+        let name = &job.definition.name;
+        let mut runs = self.runs.at(name, logical_ms).await?.into_iter();
+        let run = runs.find(|run| run.owner_id == job.owner);
         let run = run.ok_or_else(|| {
             let time = logical_time::text(logical_ms);
-            Error::Unknown(format!("there is no run of {job} for {time}"))
+            Error::Unknown(format!("there is no run of {name} for {time}"))
         })?;
         replay(&self.executor, &run).await
     }
