@@ -118,7 +118,7 @@ async fn until(scheduler: &Scheduler, runs: usize) -> Vec<Run> {
     let stop = CancellationToken::new();
     let watch = async {
         for _ in 0..2000 {
-            if scheduler.runs(None, None, 1000).await.unwrap().len() >= runs {
+            if scheduler.runs(None, None, None, 1000).await.unwrap().len() >= runs {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -128,7 +128,7 @@ async fn until(scheduler: &Scheduler, runs: usize) -> Vec<Run> {
         stop.cancel();
     };
     tokio::join!(scheduler.run(stop.clone()), watch);
-    let mut found = scheduler.runs(None, None, 1000).await.unwrap();
+    let mut found = scheduler.runs(None, None, None, 1000).await.unwrap();
     found.reverse();
     assert_eq!(found.len(), runs, "{found:#?}");
     found
@@ -249,7 +249,7 @@ async fn stepped(now: &AtomicI64, clock: Clock, cron: &str, steps: &[i64]) -> Ve
             loop {
                 scheduler.wake();
                 tokio::time::sleep(Duration::from_millis(30)).await;
-                let cursor = scheduler.runs(None, None, 1).await.unwrap();
+                let cursor = scheduler.runs(None, None, None, 1).await.unwrap();
                 let cursor = cursor
                     .first()
                     .map_or(job.active_since_ms, |run| run.logical_ms);
@@ -265,7 +265,7 @@ async fn stepped(now: &AtomicI64, clock: Clock, cron: &str, steps: &[i64]) -> Ve
         stop.cancel();
     };
     tokio::join!(scheduler.run(stop.clone()), walk);
-    let mut runs = scheduler.runs(None, None, 1000).await.unwrap();
+    let mut runs = scheduler.runs(None, None, None, 1000).await.unwrap();
     runs.reverse();
     assert!(
         runs.iter().all(|run| run.status == RunStatus::Succeeded),
@@ -582,13 +582,13 @@ async fn old_runs_are_forgotten_and_how_far_a_job_has_come_is_not() {
         .unwrap();
     let stop = CancellationToken::new();
     let watch = async {
-        while scheduler.runs(None, None, 10).await.unwrap().len() > 1 {
+        while scheduler.runs(None, None, None, 10).await.unwrap().len() > 1 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stop.cancel();
     };
     tokio::join!(scheduler.run(stop.clone()), watch);
-    let left = scheduler.runs(None, None, 10).await.unwrap();
+    let left = scheduler.runs(None, None, None, 10).await.unwrap();
     assert_eq!(
         told(&left),
         [("2026-01-31T09:00:00Z".to_owned(), "catch_up", "succeeded")]

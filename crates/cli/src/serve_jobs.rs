@@ -16,7 +16,7 @@ use crate::serve::limits;
 pub(crate) struct Jobs {
     pub(crate) engine: Arc<Engine>,
     pub(crate) settings: Settings,
-    pub(crate) declared: Vec<Declared>,
+    pub(crate) declared: Option<Vec<Declared>>,
 }
 
 impl Jobs {
@@ -36,10 +36,7 @@ impl Jobs {
                 exports,
                 webhooks: webhooks(jobs)?,
             },
-            declared: match &jobs.job_files {
-                None => Vec::new(),
-                Some(folder) => declared(folder)?,
-            },
+            declared: jobs.job_files.as_deref().map(declared).transpose()?,
         })
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Files<'a> {
     pub(crate) store: &'a Arc<Store>,
     pub(crate) exports: &'a Exports,
     pub(crate) job: &'a str,
+    pub(crate) owner: &'a str,
     pub(crate) logical_ms: i64,
 }
 
@@ -52,6 +53,10 @@ impl Files<'_> {
     /// # Errors
     /// As [`Self::written`].
     pub(crate) async fn write(&self, file: &str, content: Vec<u8>, made: Made) -> Result<Claim> {
+        // Written meanwhile by an attempt that was slow.
+        if let Some(claim) = self.written(file).await? {
+            return Ok(claim);
+        }
         let claim = Claim {
             file: file.to_owned(),
             job: self.job.to_owned(),
@@ -64,7 +69,7 @@ impl Files<'_> {
         let text = serde_json::to_vec_pretty(&claim)
             .map_err(|error| Error::Precondition(error.to_string()))?;
         self.store
-            .put_own_file(OwnFolder::Exports, &name(file), text, is_claimed)
+            .put_own_file(OwnFolder::Claims, &name(file), text, is_claimed)
             .await?;
         // Whoever was faster: what is said of the file decides.
         self.claim(file).await?;
@@ -80,7 +85,7 @@ impl Files<'_> {
     /// # Errors
     /// [`Error::Precondition`] where another run has one.
     async fn claim(&self, file: &str) -> Result<Option<Claim>> {
-        let claim = self.store.own_file(OwnFolder::Exports, &name(file)).await?;
+        let claim = self.store.own_file(OwnFolder::Claims, &name(file)).await?;
         let Some(claim) = claim else {
             return Ok(None);
         };
@@ -88,7 +93,8 @@ impl Files<'_> {
             Error::Precondition(format!("what is said of the file {file} is damaged"))
         })?;
         let time = logical_time::text(self.logical_ms);
-        match claim.job == self.job && claim.logical_time == time {
+        let is_ours = claim.job == self.job && claim.made.owner == self.owner;
+        match is_ours && claim.logical_time == time {
             true => Ok(Some(claim)),
             false => Err(Error::Precondition(format!(
                 "the file {file} is that of the job {}, run of {}: name the job in the path, {{job}}",

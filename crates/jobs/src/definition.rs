@@ -301,6 +301,9 @@ impl Event {
 /// The parameters that every run has.
 pub(crate) const RUN_PARAMETERS: [&str; 4] = ["run_time", "run_date", "period_start", "period_end"];
 
+/// The table of a run's rows.
+pub(crate) const RESULT: &str = "result";
+
 /// The longest name.
 const NAME_BYTES: usize = 100;
 
@@ -337,6 +340,11 @@ impl Definition {
             && !is_name(table)
         {
             return invalid(format!("'{table}' is no table's name"));
+        }
+        if self.target_table() == Some(RESULT) {
+            return invalid(format!(
+                "'{RESULT}' is what checks call the rows of a run: choose another target"
+            ));
         }
         for (name, value) in &self.parameters {
             if RUN_PARAMETERS.contains(&name.as_str()) {

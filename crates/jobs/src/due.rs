@@ -7,6 +7,7 @@ use arrow::datatypes::Date32Type;
 use didymium_engine::{Engine, QueryRequest};
 use didymium_model::Day;
 
+use crate::definition::{CatchUp, Policy};
 use crate::jobs::{Job, Jobs};
 use crate::run::{Run, RunKind, RunStatus};
 use crate::runs::Runs;
@@ -22,8 +23,10 @@ const IN_TIME: usize = 64;
 pub(crate) struct Watch {
     /// The version of the table that it watches, or of the history.
     version: Option<u64>,
-    /// Of commits their times, of releases those by which they are due.
+    /// The times of commits.
     fires: Vec<i64>,
+    /// The end of the newest period that the table knows.
+    newest: Option<Day>,
     /// What the job before it has settled.
     before: Vec<Run>,
 }
@@ -93,16 +96,11 @@ impl Watch {
             }
             Schedule::Release(release) => {
                 if looks {
-                    self.look_for_release(engine, release, since_ms).await?;
+                    self.look_for_release(engine, release).await?;
                 }
-                self.fires.retain(|at| *at > since_ms);
-                // It is due when it has arrived, however late.
-                let what = self.fires.first().map_or(Next::Nothing, |at_ms| Next::Run {
-                    at_ms: *at_ms,
-                    kind: RunKind::Scheduled,
-                });
+                let arrived = arrived(release, self.newest, since_ms, now_ms);
                 Ok(Due {
-                    what,
+                    what: released(&arrived, policy),
                     because_of: None,
                 })
             }
@@ -133,12 +131,7 @@ impl Watch {
         Ok(())
     }
 
-    async fn look_for_release(
-        &mut self,
-        engine: &Arc<Engine>,
-        release: &Release,
-        since_ms: i64,
-    ) -> Result<()> {
+    async fn look_for_release(&mut self, engine: &Arc<Engine>, release: &Release) -> Result<()> {
         let store = engine.store();
         if !store.has_table(&release.table).await? {
             return Ok(());
@@ -152,16 +145,8 @@ impl Watch {
         if self.version == Some(version) {
             return Ok(());
         }
-        let newest = newest_period_end(engine, &release.table).await?;
-        let mut fires = Vec::new();
-        let mut due_ms = release.due_for_month_after(since_ms);
-        while let Some(at_ms) = due_ms
-            && newest.is_some_and(|newest| release.arrived(at_ms, newest))
-        {
-            fires.push(at_ms);
-            due_ms = release.due_for_month_after(at_ms);
-        }
-        (self.fires, self.version) = (fires, Some(version));
+        self.newest = newest_period_end(engine, &release.table).await?;
+        self.version = Some(version);
         Ok(())
     }
 
@@ -179,6 +164,48 @@ impl Watch {
             self.version = version;
         }
         Ok(())
+    }
+}
+
+/// The releases that have arrived after those that are settled, by their logical times. What is said of a period
+/// that has not ended is no release of it.
+fn arrived(release: &Release, newest: Option<Day>, since_ms: i64, now_ms: i64) -> Vec<i64> {
+    let today = logical_time::day(now_ms, release.zone);
+    let mut arrived = Vec::new();
+    let mut due_ms = release.due_for_month_after(since_ms);
+    while let Some(at_ms) = due_ms
+        && newest.is_some_and(|newest| release.arrived(at_ms, newest))
+        && release.expected_period_end(at_ms) < today
+    {
+        arrived.push(at_ms);
+        due_ms = release.due_for_month_after(at_ms);
+    }
+    arrived
+}
+
+/// What comes next of releases: the newest is due, however late it is; those before it were missed.
+fn released(arrived: &[i64], policy: &Policy) -> Next {
+    let Some((newest, missed)) = arrived.split_last() else {
+        return Next::Nothing;
+    };
+    let kept = match policy.catch_up {
+        CatchUp::All => policy.catch_up_limit as usize,
+        CatchUp::Latest | CatchUp::None => 0,
+    };
+    match (missed, missed.len().saturating_sub(kept)) {
+        ([], _) => Next::Run {
+            at_ms: *newest,
+            kind: RunKind::Scheduled,
+        },
+        (missed, 0) => Next::Run {
+            at_ms: missed[0],
+            kind: RunKind::CatchUp,
+        },
+        (missed, skipped) => Next::Skip {
+            through_ms: missed[skipped - 1],
+            count: skipped as u64,
+            why: settle::Why::Late,
+        },
     }
 }
 

@@ -82,8 +82,10 @@ impl Executor {
         if matches!(outcome, Err(Error::Superseded)) {
             return Err(Error::Superseded);
         }
+        if outcome.is_ok() {
+            note(&task, "landed");
+        }
         let run = self.ended(&task, started_ms, &attempts, outcome);
-        note(&task, "landed");
         if task.kind.settles() {
             // What another server makes of it counts.
             self.lease.confirm().await?;
@@ -114,9 +116,15 @@ impl Executor {
         attempts: &mut Attempts,
     ) -> Result<Landed> {
         let policy = &task.job.definition.policy;
-        let deadline = Instant::now() + policy.timeout;
         let mut delays = delays(policy.retries);
+        let mut deadline = None;
         loop {
+            let slot = tokio::select! {
+                () = stop.cancelled() => return Err(cancelled()),
+                slot = self.slots.acquire() => slot,
+            };
+            // Waiting for others takes none of its time.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + policy.timeout);
             attempts.count += 1;
             note(task, "begun");
             let attempt = AssertUnwindSafe(self.attempt(task, stop, deadline, attempts));
@@ -125,6 +133,7 @@ impl Executor {
                 Ok(landed) => return Ok(landed),
                 Err(error) => error,
             };
+            drop(slot);
             let delay = match error.may_pass() {
                 true => delays.next(),
                 false => None,
@@ -151,7 +160,9 @@ impl Executor {
     ) -> Result<Landed> {
         let definition = &task.job.definition;
         let limit = definition.policy.timeout;
+        let owner_id = task.job.owner.as_str();
         let landing = Landing {
+            owner: owner_id,
             store: self.engine.store(),
             exports: &self.exports,
             definition,
@@ -173,9 +184,8 @@ impl Executor {
             },
         };
         let asked = async {
-            let _slot = self.slots.acquire().await;
             let result = asking.result().await?;
-            attempts.made = Some(Made::of(&result, known_by));
+            attempts.made = Some(Made::of(&result, owner_id, known_by));
             asking.check(&result).await?;
             Ok(result)
         };
@@ -185,7 +195,7 @@ impl Executor {
         }
         note(task, "landing");
         // From here on it is not stopped: it lands, or it does not.
-        let made = Made::of(&result, known_by);
+        let made = Made::of(&result, owner_id, known_by);
         landing.land(&asking, &result, made).await
     }
 
@@ -218,7 +228,8 @@ impl Executor {
             RunKind::CatchUp | RunKind::Backfill => false,
         };
         let is_pinned = match definition.policy.knowledge {
-            Knowledge::Auto => !was_in_time,
+            // What an event starts sees what it brought.
+            Knowledge::Auto => !was_in_time && definition.schedule.is_clocked(),
             Knowledge::RunDate => true,
             Knowledge::Now => false,
         };
@@ -311,14 +322,18 @@ async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let ended = |kind, said: String| Err(didymium_engine::Error::new(kind, said).into());
     tokio::select! {
-        () = stop.cancelled() => ended(ErrorKind::Cancelled, "the run was cancelled".to_owned()),
+        () = stop.cancelled() => Err(cancelled()),
         done = timeout_at(deadline, work) => done.unwrap_or_else(|_| {
             let limit = humantime::format_duration(limit);
-            ended(ErrorKind::Deadline, format!("the run was stopped after {limit}: raise its timeout, or let it do less"))
+            let said = format!("the run was stopped after {limit}: raise its timeout, or let it do less");
+            Err(didymium_engine::Error::new(ErrorKind::Deadline, said).into())
         }),
     }
+}
+
+fn cancelled() -> Error {
+    didymium_engine::Error::new(ErrorKind::Cancelled, "the run was cancelled").into()
 }
 
 fn panicked() -> Error {

@@ -52,6 +52,35 @@ pub struct Jobs {
     store: Arc<Store>,
 }
 
+impl Job {
+    fn new(definition: Definition, owner: &Owner, now_ms: i64) -> Self {
+        Self {
+            definition,
+            owner: owner.id.clone(),
+            owner_name: owner.name.clone(),
+            created_ms: now_ms,
+            changed_ms: now_ms,
+            active_since_ms: now_ms,
+            paused: false,
+            from_file: false,
+        }
+    }
+
+    /// The same job with another definition. Where its schedule is another one, runs count from now on.
+    fn changed(self, definition: Definition, now_ms: i64) -> Self {
+        let has_moved = definition.schedule != self.definition.schedule;
+        Self {
+            active_since_ms: match has_moved {
+                true => now_ms,
+                false => self.active_since_ms,
+            },
+            changed_ms: now_ms,
+            definition,
+            ..self
+        }
+    }
+}
+
 impl Jobs {
     /// The jobs of this store.
     pub fn of(store: Arc<Store>) -> Self {
@@ -64,16 +93,7 @@ impl Jobs {
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] for one that could start itself.
     pub async fn create(&self, definition: Definition, owner: &Owner, now_ms: i64) -> Result<Job> {
         self.refuse_circles(&definition, owner).await?;
-        let job = Job {
-            definition,
-            owner: owner.id.clone(),
-            owner_name: owner.name.clone(),
-            created_ms: now_ms,
-            changed_ms: now_ms,
-            active_since_ms: now_ms,
-            paused: false,
-            from_file: false,
-        };
+        let job = Job::new(definition, owner, now_ms);
         match self.keep(&job, false).await? {
             true => Ok(job),
             false => Err(Error::AlreadyExists(job.definition.name)),
@@ -87,16 +107,7 @@ impl Jobs {
     pub async fn update(&self, definition: Definition, owner: &Owner, now_ms: i64) -> Result<Job> {
         let before = self.get(&definition.name).await?;
         self.refuse_circles(&definition, owner).await?;
-        let has_moved = definition.schedule != before.definition.schedule;
-        let job = Job {
-            active_since_ms: match has_moved {
-                true => now_ms,
-                false => before.active_since_ms,
-            },
-            changed_ms: now_ms,
-            definition,
-            ..before
-        };
+        let job = before.changed(definition, now_ms);
         self.keep(&job, true).await?;
         Ok(job)
     }
@@ -105,7 +116,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::Unknown`]; [`Error::Precondition`] where another one comes after it.
-    pub async fn delete(&self, name: &str, _now_ms: i64) -> Result<()> {
+    pub async fn delete(&self, name: &str) -> Result<()> {
         self.get(name).await?;
         let all = self.list().await?;
         let follower = all
@@ -177,18 +188,23 @@ impl Jobs {
         for (definition, owner) in in_order(declared) {
             let name = definition.name.clone();
             let before = known.iter().find(|job| job.definition.name == name);
-            let mut job = match before {
-                None => self.create(definition, &owner, now_ms).await?,
+            let job = match before {
+                None => Job::new(definition, &owner, now_ms),
                 Some(job) if !job.from_file => {
                     return Err(Error::Precondition(format!(
                         "a file declares the job {name}, which was made by a client: delete one of them"
                     )));
                 }
                 Some(job) if job.definition == definition && job.owner == owner.id => continue,
-                Some(_) => self.update(definition, &owner, now_ms).await?,
+                Some(job) => job.clone().changed(definition, now_ms),
             };
-            (job.owner, job.owner_name) = (owner.id, owner.name);
-            job.from_file = true;
+            self.refuse_circles(&job.definition, &owner).await?;
+            let job = Job {
+                owner: owner.id,
+                owner_name: owner.name,
+                from_file: true,
+                ..job
+            };
             self.keep(&job, true).await?;
         }
         let mut gone = self.list().await?;
@@ -196,7 +212,7 @@ impl Jobs {
         let gone = gone.into_iter().map(|job| (job.definition, ()));
         // Those that come after others first.
         for (definition, ()) in in_order(gone.collect()).into_iter().rev() {
-            self.delete(&definition.name, now_ms).await?;
+            self.delete(&definition.name).await?;
         }
         Ok(())
     }
@@ -230,7 +246,7 @@ impl Jobs {
         }
         jobs.insert(definition.name.clone(), definition.clone());
         let mut way = vec![definition.name.as_str()];
-        match circle(&jobs, &mut way) {
+        match circle(&jobs, &mut way, &mut BTreeSet::new()) {
             false => Ok(()),
             true => {
                 let said = way.iter().map(|name| match others.contains(*name) {
@@ -269,7 +285,11 @@ fn in_order<T>(jobs: Vec<(Definition, T)>) -> Vec<(Definition, T)> {
 }
 
 /// Whether the jobs that start one another lead back to the first. The way is left as it was found.
-fn circle<'a>(jobs: &'a BTreeMap<String, Definition>, way: &mut Vec<&'a str>) -> bool {
+fn circle<'a>(
+    jobs: &'a BTreeMap<String, Definition>,
+    way: &mut Vec<&'a str>,
+    seen: &mut BTreeSet<&'a str>,
+) -> bool {
     let Some(last) = way.last().and_then(|name| jobs.get(*name)) else {
         return false;
     };
@@ -279,8 +299,12 @@ fn circle<'a>(jobs: &'a BTreeMap<String, Definition>, way: &mut Vec<&'a str>) ->
     });
     for next in started {
         let leads_back = way.contains(&next.name.as_str());
+        if !leads_back && !seen.insert(&next.name) {
+            // Looked at before: it does not lead back.
+            continue;
+        }
         way.push(&next.name);
-        if leads_back || circle(jobs, way) {
+        if leads_back || circle(jobs, way, seen) {
             return true;
         }
         way.pop();

@@ -30,6 +30,8 @@ pub(crate) struct Landed {
 /// server died before it wrote down the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Made {
+    /// The id of the token of the job's owner: another owner's job of the same name is another one.
+    pub(crate) owner: String,
     pub(crate) known_by: Option<String>,
     pub(crate) versions: BTreeMap<String, u64>,
     pub(crate) rows: u64,
@@ -38,8 +40,9 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    pub(crate) fn of(result: &RunResult, known_by: Day) -> Self {
+    pub(crate) fn of(result: &RunResult, owner: &str, known_by: Day) -> Self {
         Self {
+            owner: owner.to_owned(),
             known_by: Some(known_by.to_string()),
             versions: result.versions.clone(),
             rows: result.rows.num_rows() as u64,
@@ -60,6 +63,8 @@ pub(crate) struct Landing<'a> {
     pub(crate) store: &'a Arc<Store>,
     pub(crate) exports: &'a Exports,
     pub(crate) definition: &'a Definition,
+    /// The id of the owner's token.
+    pub(crate) owner: &'a str,
     pub(crate) logical_ms: i64,
 }
 
@@ -84,9 +89,10 @@ impl Landing<'_> {
             return Ok(None);
         };
         let made = commit.made_by.as_deref().map(serde_json::from_str);
-        let made = made.transpose().ok().flatten().ok_or_else(|| {
+        let made: Option<Made> = made.transpose().ok().flatten();
+        let made = made.filter(|made| made.owner == self.owner).ok_or_else(|| {
             Error::Precondition(format!(
-                "table {table}: a load that no job made has taken this run's name, {load_id}"
+                "table {table}: a load that was not this job's has taken its run's name, {load_id}: call the job otherwise"
             ))
         })?;
         Ok(Some(Landed {
@@ -129,6 +135,7 @@ impl Landing<'_> {
             store: self.store,
             exports: self.exports,
             job: &self.definition.name,
+            owner: self.owner,
             logical_ms: self.logical_ms,
         }
     }
@@ -291,7 +298,8 @@ impl Rows<'_> {
         match loaded {
             Ok(loaded) if !loaded.repeated => Ok(Landed {
                 made: self.made.clone(),
-                version: Some(loaded.version),
+                // Where it brought nothing new there is no commit of its own.
+                version: (loaded.rows > 0).then_some(loaded.version),
                 ..Landed::default()
             }),
             // Another server was faster; what it read counts. Or it has made the table only: then again.

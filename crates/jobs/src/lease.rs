@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use didymium_store::{OwnFolder, Store};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::{Error, Result};
@@ -17,8 +18,19 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Lease {
     store: Arc<Store>,
+    /// What tells our files from others'.
+    holder: String,
     length: Duration,
     state: Mutex<State>,
+}
+
+/// What a file says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    /// Who made it.
+    holder: String,
+    /// Whether it is the last of a server that stops.
+    given_up: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,15 +41,11 @@ struct State {
     seen: Option<(u64, Instant)>,
 }
 
-/// What the last file of a server says that stops.
-const GIVEN_UP: &[u8] = b"{\"given_up\":true}";
-
-const HELD: &[u8] = b"{\"given_up\":false}";
-
 impl Lease {
     pub(crate) fn of(store: Arc<Store>, length: Duration) -> Self {
         Self {
             store,
+            holder: uuid::Uuid::new_v4().to_string(),
             length,
             state: Mutex::default(),
         }
@@ -48,6 +56,11 @@ impl Lease {
         let mut state = self.state.lock().await;
         let newest = self.newest().await?;
         if let Some((number, since)) = state.held {
+            if newest == Some(number + 1) && self.is_ours(number + 1).await? {
+                // Made, though the answer did not come back.
+                state.held = Some((number + 1, Instant::now()));
+                return Ok(true);
+            }
             if newest != Some(number) {
                 state.held = None;
                 state.seen = newest.map(|newest| (newest, Instant::now()));
@@ -95,7 +108,7 @@ impl Lease {
         let Some((number, _)) = state.held.take() else {
             return;
         };
-        let left = self.put(number + 1, GIVEN_UP).await;
+        let left = self.put(number + 1, true).await;
         if let Err(error) = left {
             tracing::warn!(%error, "the right to run jobs is given up by waiting");
         }
@@ -103,7 +116,7 @@ impl Lease {
 
     async fn take(&self, state: &mut State, number: u64) -> Result<bool> {
         let began = Instant::now();
-        let is_made = self.put(number, HELD).await?;
+        let is_made = self.put(number, false).await? || self.is_ours(number).await?;
         // A number that was taken long ago is deleted by now, and free again; its successors are not.
         let newest = self.newest().await?;
         if !is_made || newest != Some(number) {
@@ -117,12 +130,28 @@ impl Lease {
         Ok(true)
     }
 
-    async fn put(&self, number: u64, content: &[u8]) -> Result<bool> {
-        let (name, content) = (name(number), content.to_vec());
+    async fn put(&self, number: u64, given_up: bool) -> Result<bool> {
+        let held = Held {
+            holder: self.holder.clone(),
+            given_up,
+        };
+        let content = serde_json::to_vec(&held).map_err(|_| Error::Superseded)?;
+        let name = name(number);
         let put = self
             .store
             .put_own_file(OwnFolder::Leases, &name, content, false);
         Ok(put.await?)
+    }
+
+    async fn read(&self, number: u64) -> Result<Option<Held>> {
+        let name = name(number);
+        let file = self.store.own_file(OwnFolder::Leases, &name).await?;
+        Ok(file.and_then(|file| serde_json::from_slice(&file).ok()))
+    }
+
+    async fn is_ours(&self, number: u64) -> Result<bool> {
+        let held = self.read(number).await?;
+        Ok(held.is_some_and(|held| held.holder == self.holder))
     }
 
     async fn newest(&self) -> Result<Option<u64>> {
@@ -131,11 +160,8 @@ impl Lease {
     }
 
     async fn was_given_up(&self, number: u64) -> Result<bool> {
-        let file = self
-            .store
-            .own_file(OwnFolder::Leases, &name(number))
-            .await?;
-        Ok(file.as_deref() == Some(GIVEN_UP))
+        let held = self.read(number).await?;
+        Ok(held.is_some_and(|held| held.given_up))
     }
 
     /// Deletes what is of no use. The one before the newest stays: a reader may have just listed it.

@@ -55,6 +55,7 @@ pub(crate) async fn replay(executor: &Executor, run: &Run) -> Result<Replayed> {
             versions: run.versions.clone(),
         },
     };
+    let _slot = executor.slots.acquire().await;
     let result = asking.result().await?;
     let file_equal = match (&definition.target, &run.file_sha256) {
         (Target::File { path }, Some(expected)) => {

@@ -12,7 +12,7 @@ use didymium_engine::{
 };
 use didymium_model::Day;
 
-use crate::definition::Definition;
+use crate::definition::{Definition, RESULT};
 use crate::digest::rows_digest;
 use crate::jobs::Owner;
 use crate::{Error, Result, logical_time};
@@ -173,7 +173,7 @@ pub(crate) fn given(result: &RunResult) -> BTreeMap<String, Given> {
         schema: Arc::clone(&result.schema),
         rows: Arc::new(vec![result.rows.clone()]),
     };
-    BTreeMap::from([("result".to_owned(), given)])
+    BTreeMap::from([(RESULT.to_owned(), given)])
 }
 
 /// Rows that a failed check shows.

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
-use didymium_engine::{Engine, IpcEncoder, Parameters, QueryRequest, Value};
+use didymium_engine::{Engine, ErrorKind, IpcEncoder, Parameters, QueryRequest, Value};
 use didymium_model::Day;
 use didymium_store::{Input, InputFormat, JOB_RUNS, LoadOptions, LoadRequest, Progress, job_runs};
 
@@ -21,6 +21,9 @@ use crate::{Error, Result};
 
 /// Who writes the history.
 const AUTHOR: &str = "didymium jobs";
+
+/// Runs of a job for one time.
+const SEQUENCES: u32 = 1000;
 
 /// Small files of the history that need not be merged.
 const FILES: u64 = 32;
@@ -62,7 +65,8 @@ ORDER BY logical_time DESC, sequence DESC LIMIT 1";
 
 const NEWEST: &str = "
 SELECT * FROM system.job_runs
-WHERE ($job IS NULL OR job_name = $job) AND ($before IS NULL OR logical_time < $before)
+WHERE ($job IS NULL OR job_name = $job) AND ($owner IS NULL OR owner_id = $owner)
+  AND ($before IS NULL OR logical_time < $before)
 ORDER BY logical_time DESC, job_name, sequence DESC";
 
 const AT: &str = "
@@ -87,21 +91,26 @@ impl Runs {
         Self { engine }
     }
 
-    /// Writes down a run that has ended. Another server may have done so: then nothing changes.
+    /// Writes down a run that has ended, beside others for the same time. Written down once more it changes
+    /// nothing.
     pub(crate) async fn record(&self, run: &Run) -> Result<()> {
-        let load_id = format!("run {} {} {}", run.job, run.logical_ms, run.sequence);
-        let options = LoadOptions {
-            load_id: Some(load_id),
-            ..LoadOptions::default()
-        };
-        match self.load(&row(run)?, options).await {
-            Err(Error::Engine(error))
-                if error.kind() == didymium_engine::ErrorKind::AlreadyExists =>
-            {
-                Ok(())
+        let mut run = run.clone();
+        for _ in 0..SEQUENCES {
+            let load_id = format!("run {} {} {}", run.job, run.logical_ms, run.sequence);
+            let options = LoadOptions {
+                load_id: Some(load_id),
+                ..LoadOptions::default()
+            };
+            match self.load(&row(&run)?, options).await {
+                // The number is another run's, who may be forgotten by now.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => run.sequence += 1,
+                done => return done,
             }
-            done => done,
         }
+        Err(Error::Precondition(format!(
+            "job {}: {SEQUENCES} runs for one time",
+            run.job
+        )))
     }
 
     /// What the history says of a job. Another owner's job of the same name is another one.
@@ -127,16 +136,18 @@ impl Runs {
         Ok(read(&self.query(LAST, values).await?)?.pop())
     }
 
-    /// The newest runs, of one job or of all, before a time.
+    /// The newest runs, of one job or of all, of one owner's or everybody's, before a time.
     pub(crate) async fn newest(
         &self,
         job: Option<&str>,
+        owner: Option<&str>,
         before_ms: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Run>> {
         let sql = format!("{NEWEST} LIMIT {limit}");
         let values = [
             ("job", job.map_or(Value::Null, text)),
+            ("owner", owner.map_or(Value::Null, text)),
             ("before", before_ms.map_or(Value::Null, moment)),
         ];
         read(&self.query(&sql, values).await?)
@@ -263,7 +274,7 @@ pub(crate) fn arrow_input(name: &str, rows: &RecordBatch) -> Result<Input> {
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Error {
-    let kind = didymium_engine::ErrorKind::Internal;
+    let kind = ErrorKind::Internal;
     didymium_engine::Error::new(kind, error.to_string()).into()
 }
 

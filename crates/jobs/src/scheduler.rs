@@ -58,7 +58,7 @@ pub struct Scheduler {
     tick: Duration,
     webhooks: Webhooks,
     changed: Notify,
-    under_way: Mutex<BTreeMap<(String, i64), CancellationToken>>,
+    under_way: Arc<Mutex<BTreeMap<(String, i64), CancellationToken>>>,
     figures: Mutex<Figures>,
 }
 
@@ -133,7 +133,7 @@ impl Scheduler {
             tick: (settings.lease / 3).min(TICK),
             webhooks: settings.webhooks,
             changed: Notify::new(),
-            under_way: Mutex::default(),
+            under_way: Arc::default(),
             figures: Mutex::default(),
         }
     }
@@ -187,7 +187,9 @@ impl Scheduler {
                     if leading.take().is_some() {
                         tracing::warn!("another server runs the store's jobs now");
                         under_way.clear();
-                        lock(&self.under_way).clear();
+                        let mut figures = lock(&self.figures);
+                        figures.overdue.clear();
+                        figures.last_success_ms.clear();
                     }
                     self.tick
                 }
@@ -253,11 +255,12 @@ impl Scheduler {
         let mut wait = self.tick;
         for progress in leading.jobs.values_mut() {
             if looks {
-                self.tell_overdue(progress, tellings).await?;
+                self.tell_overdue(progress, tellings);
             }
             if let Err(error) = self.settle(progress, looks, under_way).await {
                 let job = &progress.job.definition.name;
                 tracing::warn!(job, %error, "what is due is not known");
+                continue;
             }
             if let Some(next_ms) = progress.next_ms() {
                 let left = next_ms.saturating_sub(self.executor.engine.now_ms());
@@ -336,6 +339,7 @@ impl Scheduler {
                     let mut run = self.executor.line(&task, engine.now_ms());
                     run.status = RunStatus::Skipped;
                     (run.code, run.message) = next.said();
+                    self.lease.confirm().await?;
                     self.executor.record(&run).await?;
                     self.count(&run);
                     progress.standing.settled_ms = Some(through_ms);
@@ -363,9 +367,15 @@ impl Scheduler {
     /// Starts a run on the threads of the jobs' engine. Dropping it breaks it off, wherever it is.
     fn start(&self, task: Task) -> BoxFuture<'static, Ended> {
         let job = task.job.definition.name.clone();
-        let (stop, from_ms) = (self.noted(&task), self.executor.engine.now_ms());
+        let (noted, from_ms) = (self.noted(&task), self.executor.engine.now_ms());
         let executor = Arc::clone(&self.executor);
-        let running = self.executor.engine.spawn(executor.run(task, stop));
+        let run = async move {
+            let stop = noted.stop.clone();
+            let run = executor.run(task, stop).await;
+            drop(noted);
+            run
+        };
+        let running = self.executor.engine.spawn(run);
         Box::pin(async move {
             let run = running.await.unwrap_or_else(|error| {
                 tracing::error!(job, %error, "a run broke off");
@@ -375,12 +385,16 @@ impl Scheduler {
         })
     }
 
-    /// Notes that a run is under way, and gives what stops it.
-    fn noted(&self, task: &Task) -> CancellationToken {
+    /// Notes that a run is under way, until what this gives is dropped.
+    fn noted(&self, task: &Task) -> Noted {
         let stop = CancellationToken::new();
         let key = (task.job.definition.name.clone(), task.logical_ms);
-        lock(&self.under_way).insert(key, stop.clone());
-        stop
+        lock(&self.under_way).insert(key.clone(), stop.clone());
+        Noted {
+            under_way: Arc::clone(&self.under_way),
+            key,
+            stop,
+        }
     }
 
     fn note_end(
@@ -390,10 +404,7 @@ impl Scheduler {
         tellings: &mut FuturesUnordered<BoxFuture<'static, ()>>,
     ) {
         if let Ok(run) = &ended.run {
-            self.forget_start(&run.job, run.logical_ms);
             self.count(run);
-        } else {
-            lock(&self.under_way).retain(|(job, _), _| *job != ended.job);
         }
         let Some(progress) = leading.jobs.get_mut(&ended.job) else {
             return;
@@ -407,6 +418,10 @@ impl Scheduler {
                 return;
             }
         };
+        if run.owner_id != progress.job.owner {
+            // Another owner's job has taken the name meanwhile.
+            return;
+        }
         progress.busy = Some(Busy {
             from_ms: ended.from_ms,
             until_ms: run.ended_ms,
@@ -436,10 +451,6 @@ impl Scheduler {
         }
     }
 
-    fn forget_start(&self, job: &str, logical_ms: i64) {
-        lock(&self.under_way).remove(&(job.to_owned(), logical_ms));
-    }
-
     fn count(&self, run: &Run) {
         let mut figures = lock(&self.figures);
         let key = (run.job.clone(), run.status.name());
@@ -452,11 +463,11 @@ impl Scheduler {
     }
 
     /// Says once of a release that it has not arrived by its day.
-    async fn tell_overdue(
+    fn tell_overdue(
         &self,
         progress: &mut Progress,
         tellings: &mut FuturesUnordered<BoxFuture<'static, ()>>,
-    ) -> Result<()> {
+    ) {
         let engine = &self.executor.engine;
         let cursor_ms = progress.cursor_ms();
         let overdue = overdue(&progress.job, cursor_ms, engine.now_ms());
@@ -473,7 +484,19 @@ impl Scheduler {
             progress.told_overdue = Some(due_ms);
             tellings.push(self.webhooks.tell_overdue(&progress.job, due_ms));
         }
-        Ok(())
+    }
+}
+
+/// A run that is under way; dropped when it has ended, however that is.
+struct Noted {
+    under_way: Arc<Mutex<BTreeMap<(String, i64), CancellationToken>>>,
+    key: (String, i64),
+    stop: CancellationToken,
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        lock(&self.under_way).remove(&self.key);
     }
 }
 

@@ -97,7 +97,10 @@ pub(crate) fn next(
         return Next::Skip {
             through_ms: first,
             count: older + 1,
-            why: Why::Late,
+            why: match group(first) {
+                Group::Overlapping => Why::Overlap,
+                Group::Late | Group::InTime => Why::Late,
+            },
         };
     }
     let head = group(first);

@@ -138,7 +138,7 @@ pub struct Server {
 struct Jobs {
     engine: Arc<Engine>,
     settings: didymium_jobs::Settings,
-    declared: Vec<Declared>,
+    declared: Option<Vec<Declared>>,
 }
 
 /// Why a server can't start or go on.
@@ -201,13 +201,14 @@ impl Server {
         })
     }
 
-    /// Runs the store's jobs as well, by an engine of their own, while no other server does.
+    /// Runs the store's jobs as well, by an engine of their own, while no other server does. Where files declare
+    /// jobs, those are all that files have declared.
     #[must_use]
     pub fn running_jobs(
         self,
         engine: Arc<Engine>,
         settings: didymium_jobs::Settings,
-        declared: Vec<Declared>,
+        declared: Option<Vec<Declared>>,
     ) -> Self {
         Self {
             jobs: Some(Jobs {
@@ -245,11 +246,13 @@ impl Server {
         let jobs = self.jobs.unwrap_or_else(|| Jobs {
             engine: Arc::clone(&self.engine),
             settings: no_jobs(&store),
-            declared: Vec::new(),
+            declared: None,
         });
         let declared = jobs.declared;
         let jobs = Arc::new(Scheduler::new(jobs.engine, owners, jobs.settings));
-        Box::pin(jobs.declare(declared)).await?;
+        if let Some(declared) = declared {
+            Box::pin(jobs.declare(declared)).await?;
+        }
         let desk = Arc::new(Desk {
             started: Instant::now(),
             door: match self.settings.access {

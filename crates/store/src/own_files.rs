@@ -22,7 +22,7 @@ pub enum OwnFolder {
     /// Leases of the right to run jobs, by their numbers.
     Leases,
     /// What is said of the files that runs of jobs write, by a hash of their paths.
-    Exports,
+    Claims,
 }
 
 impl OwnFolder {
@@ -33,7 +33,7 @@ impl OwnFolder {
             Self::Tokens => "tokens",
             Self::Jobs => "jobs",
             Self::Leases => "leases",
-            Self::Exports => "claims",
+            Self::Claims => "claims",
         }
     }
 

@@ -193,7 +193,7 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelJobRun(self, request, context):
-        """Stops a run that is under way; nothing of it lands. NOT_FOUND where no run of the
+        """Stops a run that is under way; one that is landing by then lands. NOT_FOUND where no run of the
         job has this logical time, or it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -78,7 +78,7 @@ class JobServiceStub:
     too many runs, FAILED_PRECONDITION for a job that no clock starts.
     """
     CancelJobRun: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobRunRequest, _jobs_pb2.CancelJobRunResponse]
-    """Stops a run that is under way; nothing of it lands. NOT_FOUND where no run of the
+    """Stops a run that is under way; one that is landing by then lands. NOT_FOUND where no run of the
     job has this logical time, or it has ended.
     """
     ListJobRuns: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ListJobRunsRequest, _jobs_pb2.ListJobRunsResponse]
@@ -145,7 +145,7 @@ class JobServiceAsyncStub(JobServiceStub):
     too many runs, FAILED_PRECONDITION for a job that no clock starts.
     """
     CancelJobRun: _aio.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobRunRequest, _jobs_pb2.CancelJobRunResponse]  # type: ignore[assignment]
-    """Stops a run that is under way; nothing of it lands. NOT_FOUND where no run of the
+    """Stops a run that is under way; one that is landing by then lands. NOT_FOUND where no run of the
     job has this logical time, or it has ended.
     """
     ListJobRuns: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListJobRunsRequest, _jobs_pb2.ListJobRunsResponse]  # type: ignore[assignment]
@@ -269,7 +269,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _jobs_pb2.CancelJobRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.CancelJobRunResponse, _abc.Awaitable[_jobs_pb2.CancelJobRunResponse]]:
-        """Stops a run that is under way; nothing of it lands. NOT_FOUND where no run of the
+        """Stops a run that is under way; one that is landing by then lands. NOT_FOUND where no run of the
         job has this logical time, or it has ended.
         """
 

@@ -8,6 +8,7 @@ use didymium_engine::ListedJob;
 use tokio_util::sync::CancellationToken;
 
 use super::{Scheduler, broke_off, lock};
+use crate::definition::RESULT;
 use crate::executor::Task;
 use crate::jobs::{Job, Owner};
 use crate::overview::JobStatus;
@@ -23,7 +24,7 @@ impl Scheduler {
     /// Makes the jobs that files declare what the files say.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for an owner who may not run jobs; as [`Jobs::declare`].
+    /// [`Error::Unauthenticated`] for an owner who may not run jobs; as [`crate::Jobs::declare`].
     pub async fn declare(&self, declared: Vec<Declared>) -> Result<()> {
         let mut owned = Vec::new();
         for Declared { definition, owner } in declared {
@@ -116,7 +117,7 @@ impl Scheduler {
                 schema: Arc::clone(&described.schema),
                 rows: Arc::default(),
             };
-            request.given = BTreeMap::from([("result".to_owned(), given)]);
+            request.given = BTreeMap::from([(RESULT.to_owned(), given)]);
             let planned = engine.describe(request, ()).await;
             let place = format!("check {}", check.name);
             let planned = planned.map_err(|error| within_job(&definition.name, &place, &error))?;
@@ -143,8 +144,7 @@ impl Scheduler {
             )))
         };
         let before = self.runs.at(name, logical_ms).await?;
-        let landed = |run: &Run| run.status == RunStatus::Succeeded && run.owner_id == job.owner;
-        if before.iter().any(landed) {
+        if before.iter().any(|run| has_landed(run, job)) {
             return refused("has landed and can't land twice: replay it, or run for another time");
         }
         if lock(&self.under_way).contains_key(&(name.clone(), logical_ms)) {
@@ -156,20 +156,16 @@ impl Scheduler {
             kind,
             sequence: before.len() as u32,
         };
-        let stop = self.noted(&task);
-        let _awaited = Awaited {
-            scheduler: self,
-            job: name.clone(),
-            logical_ms,
-            stop: stop.clone(),
-        };
-        let executor = Arc::clone(&self.executor);
+        let noted = self.noted(&task);
+        let stop = noted.stop.clone();
         // Who goes away stops it, but not in the middle of its landing.
-        let running = self
-            .executor
-            .engine
-            .spawn(executor.run(task, stop))
-            .detach();
+        let _stops = stop.clone().drop_guard();
+        let executor = Arc::clone(&self.executor);
+        let run = async move {
+            let _noted = noted;
+            executor.run(task, stop).await
+        };
+        let running = self.executor.engine.spawn(run).detach();
         let run = running.await.unwrap_or_else(|error| {
             tracing::error!(job = name, %error, "a run broke off");
             Err(broke_off())
@@ -201,7 +197,7 @@ impl Scheduler {
         let mut runs = Vec::new();
         for logical_ms in due.newest {
             let before = self.runs.at(&definition.name, logical_ms).await?;
-            if before.iter().all(|run| run.status != RunStatus::Succeeded) {
+            if !before.iter().any(|run| has_landed(run, job)) {
                 runs.push(self.run_now(job, logical_ms, RunKind::Backfill).await?);
             }
         }
@@ -215,17 +211,18 @@ impl Scheduler {
         stop.map(CancellationToken::cancel).is_some()
     }
 
-    /// The newest runs, of one job or of all, before a time.
+    /// The newest runs, of one job or of all, of one owner's or everybody's, before a time.
     ///
     /// # Errors
     /// Where the storage fails.
     pub async fn runs(
         &self,
         job: Option<&str>,
+        owner: Option<&str>,
         before_ms: Option<i64>,
         limit: usize,
     ) -> Result<Vec<Run>> {
-        self.runs.newest(job, before_ms, limit).await
+        self.runs.newest(job, owner, before_ms, limit).await
     }
 
     /// Makes a run's rows again from the versions that it read.
@@ -245,19 +242,9 @@ impl Scheduler {
     }
 }
 
-/// A run that somebody waits for: it is stopped when they go.
-struct Awaited<'a> {
-    scheduler: &'a Scheduler,
-    job: String,
-    logical_ms: i64,
-    stop: CancellationToken,
-}
-
-impl Drop for Awaited<'_> {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.scheduler.forget_start(&self.job, self.logical_ms);
-    }
+/// Whether a run has brought rows of this job, and not of another owner's of the same name.
+fn has_landed(run: &Run, job: &Job) -> bool {
+    run.status == RunStatus::Succeeded && run.owner_id == job.owner
 }
 
 fn within_job(job: &str, place: &str, error: &didymium_engine::Error) -> Error {

@@ -7,6 +7,9 @@ use tonic::Status;
 
 use crate::request::invalid;
 
+/// Runs of one logical time that pages go through.
+const MOST_ALIKE: u32 = 100_000;
+
 /// Where a page begins. The runs of one logical time, which several jobs may have, may lie on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -25,7 +28,7 @@ impl Place {
         let read = token.split_once('.').and_then(|(ms, passed)| {
             Some(Self {
                 ms: ms.parse().ok()?,
-                passed: passed.parse().ok()?,
+                passed: passed.parse().ok().filter(|passed| *passed <= MOST_ALIKE)?,
             })
         });
         read.map(Some).ok_or_else(|| {
