@@ -149,25 +149,25 @@ def due(since: datetime, until: datetime, step: timedelta = SECOND) -> list[date
     return [first + number * step for number in range((until - first) // step + 1)]
 
 
-def accounted(runs: Iterable[Run]) -> Iterator[datetime]:
-    """The times that a history of every second tells of. One line may say of several that they were skipped."""
+def accounted(runs: Iterable[Run], step: timedelta = SECOND) -> Iterator[datetime]:
+    """The times that a history of every step tells of. One line may say of several that they were skipped."""
     for run in runs:
         count = 1
         if run["status"] == "skipped":
             assert run["code"].startswith("SKIPPED_"), run
             several = re.match(r"(\d+) runs up to this one", run["message"])
             count = int(several[1]) if several else 1
-        yield from (run["logical_time"] - number * SECOND for number in range(count))
+        yield from (run["logical_time"] - number * step for number in range(count))
 
 
-def assert_each_is_settled_once(runs: list[Run], since: datetime, landed: list[datetime]) -> None:
-    """Every second since a moment has run or was skipped, once; and those that succeeded are those that landed.
+def assert_each_is_settled_once(runs: list[Run], since: datetime, landed: list[datetime], step: timedelta = SECOND) -> None:
+    """Every step since a moment has run or was skipped, once; and those that succeeded are those that landed.
 
     The history is read first: what landed after its last line is not in it yet.
     """
     assert {run["status"] for run in runs} <= {"succeeded", "skipped"}, runs
-    times = list(accounted(runs))
-    assert sorted(times) == due(since, max(times))
+    times = list(accounted(runs, step))
+    assert sorted(times) == due(since, max(times), step)
     assert twice(landed) == []
     landed = sorted(time for time in landed if time <= max(times))
     assert landed == [run["logical_time"] for run in runs if run["status"] == "succeeded"]

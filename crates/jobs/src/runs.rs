@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// Who writes the history.
 const AUTHOR: &str = "didymium jobs";
 
+/// How often runs are forgotten anew where another one was written meanwhile.
+const ATTEMPTS: usize = 10;
+
 /// Runs of a job for one time.
 const SEQUENCES: u32 = 1000;
 
@@ -199,6 +202,19 @@ impl Runs {
 
     /// Forgets runs that ended longer ago. Says how many.
     pub(crate) async fn forget(&self, older_than: Duration) -> Result<u64> {
+        let mut attempt = 1;
+        loop {
+            match self.try_to_forget(older_than).await {
+                // A run was written meanwhile: it must not be lost.
+                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_to_forget(&self, older_than: Duration) -> Result<u64> {
         let Some(version) = self.version().await? else {
             return Ok(0);
         };
@@ -213,7 +229,6 @@ impl Runs {
         }
         let options = LoadOptions {
             replace: true,
-            // A run that was written meanwhile must not be lost.
             over_version: Some(version),
             ..LoadOptions::default()
         };
