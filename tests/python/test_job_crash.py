@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,8 @@ def test_a_run_may_take_longer_than_the_lease(pair: tuple[Server, Server]) -> No
 
 def test_a_server_that_is_told_to_stop_hands_over_at_once(own_store: Path, serve: Callable[..., Server]) -> None:
     never = ("--job-lease", "10min")
+    # The store is a copy of one whose server lives.
+    shutil.rmtree(own_store / "_didymium" / "leases", ignore_errors=True)
     first = serve(own_store, *never)
     job = create(first, SLOW)
     second = serve(own_store, *never)

@@ -293,6 +293,11 @@ fn from_io(error: &io::Error) -> Error {
                 "the query needs more room to spill than there is: {error}; ask for less, or make room"
             ),
         ),
+        // DataFusion has no kind for this, and advises a setting that nobody can reach.
+        _ if error.to_string().contains("max_temp_directory_size") => Error::new(
+            ErrorKind::OverLimit,
+            "the query needs more room to spill than it may use: ask for less",
+        ),
         _ => Error::new(ErrorKind::Unavailable, error.to_string()),
     }
 }
