@@ -24,7 +24,7 @@ from didymium.v1 import jobs_pb2, jobs_pb2_grpc
 #: Each with the code that its runs must end with.
 JOBS = {
     "overrunning": ("DEADLINE_EXCEEDED", "SELECT count(*) AS n FROM generate_series(1, 1000000000000) t(x) WHERE x % 3 = 1"),
-    "hungry": ("RESOURCE_EXHAUSTED", "SELECT count(DISTINCT lpad(CAST(x AS VARCHAR), 500, 'x')) AS n FROM generate_series(1, 2000000) t(x)"),
+    "hungry": ("RESOURCE_EXHAUSTED", "SELECT cardinality(array_agg(lpad(CAST(x AS VARCHAR), 500, 'x'))) AS n FROM generate_series(1, 2000000) t(x)"),
     "failing": ("INVALID_ARGUMENT", "SELECT 1 / (x - x) AS n FROM generate_series(1, 3) t(x)"),
     "writing": (None, "SELECT $run_time AS run_time, count(*) AS n FROM exports"),
 }
