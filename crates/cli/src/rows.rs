@@ -70,24 +70,20 @@ impl Rows {
 
     async fn embedded(store: Arc<Store>, question: Question) -> Result<Self, Failure> {
         let engine = engine(store)?;
-        let jobs = match question.sql.to_ascii_lowercase().contains("jobs") {
-            true => {
-                let overview = Overview::of(Arc::clone(&engine));
-                // Servers run them, not this process.
-                overview.listed(|_| true, |_| None).await?
-            }
-            false => Vec::new(),
-        };
-        let request = didymium_engine::QueryRequest {
+        let mut request = didymium_engine::QueryRequest {
             sql: question.sql,
             timeout: question.timeout,
             published_as_of: question.published_as_of,
             // Whoever opens the store itself may do all with it.
             may_write: true,
             author: crate::load::author(),
-            jobs: Arc::new(jobs),
             ..didymium_engine::QueryRequest::default()
         };
+        if request.may_name("jobs") {
+            let overview = Overview::of(Arc::clone(&engine));
+            // Servers run them, not this process.
+            request.jobs = Arc::new(overview.listed(|_| true, |_| None).await?);
+        }
         let result = engine.query(request).await?;
         Ok(Self::Embedded {
             result,

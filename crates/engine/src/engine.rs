@@ -341,11 +341,15 @@ impl Engine {
         Ok(state)
     }
 
-    /// What the statement may know: by default all that was public by tomorrow's date, since
-    /// somewhere it is tomorrow already.
+    /// The last day up to which anybody can know: tomorrow's date, since somewhere it is tomorrow already.
+    pub fn latest_day(&self) -> Day {
+        Day::from_epoch(Day::at_ms(self.now_ms()).days_from_epoch() + 1)
+    }
+
+    /// What the statement may know: by default all that was public by the latest day.
     pub(crate) fn pins(&self, request: &QueryRequest) -> Result<Pins> {
         let now_ms = self.now_ms();
-        let latest = Day::from_epoch(Day::at_ms(now_ms).days_from_epoch() + 1);
+        let latest = self.latest_day();
         let knowledge = Knowledge {
             day: latest,
             latest,

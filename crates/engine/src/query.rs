@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
@@ -62,6 +63,12 @@ pub struct QueryRequest {
 }
 
 impl QueryRequest {
+    /// Whether the statement may name a table, by its text alone: what has to be looked up for that table is
+    /// looked up for such statements only.
+    pub fn may_name(&self, table: &str) -> bool {
+        self.sql.to_ascii_lowercase().contains(table)
+    }
+
     /// Shortens its time to another limit, where there is one.
     pub fn limit_time(&mut self, limit: Option<Duration>) {
         self.timeout = self.timeout.into_iter().chain(limit).min();
@@ -188,6 +195,19 @@ impl QueryResult {
     /// What it reads; `None` for a statement that only does something.
     pub fn reading(&self) -> Option<&Reading> {
         self.planned.reading.as_ref()
+    }
+
+    /// All rows that are left, at once.
+    ///
+    /// # Errors
+    /// The query's own.
+    pub async fn rest(&mut self) -> Result<RecordBatch> {
+        let mut batches = Vec::new();
+        while let Some(rows) = self.next().await {
+            batches.push(rows?);
+        }
+        concat_batches(self.schema(), &batches)
+            .map_err(|error| Error::from(datafusion::common::DataFusionError::from(error)))
     }
 
     /// The next rows; `None` after the last. After an error there is nothing more.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use didymium_engine::Value;
 use didymium_model::Day;
+use didymium_store::is_identifier;
 use serde::{Deserialize, Serialize};
 
 use crate::path_template::PathTemplate;
@@ -419,13 +420,9 @@ impl ParameterValue {
     }
 }
 
-/// What SQL takes unquoted.
+/// A table's name that is not too long.
 pub(crate) fn is_name(name: &str) -> bool {
-    name.len() <= NAME_BYTES
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    name.len() <= NAME_BYTES && is_identifier(name)
 }
 
 /// A duration as people write it, `10 minutes`.

@@ -243,12 +243,7 @@ async fn newest_period_end(engine: &Arc<Engine>, table: &str) -> Result<Option<D
         may_write: true,
         ..QueryRequest::default()
     };
-    let mut result = engine.query(request).await?;
-    let mut newest = None;
-    while let Some(rows) = result.next().await {
-        let rows = rows?;
-        let days = rows.column(0).as_primitive::<Date32Type>();
-        newest = newest.or(days.iter().next().flatten().map(Day::from_epoch));
-    }
-    Ok(newest)
+    let rows = engine.query(request).await?.rest().await?;
+    let days = rows.column(0).as_primitive::<Date32Type>();
+    Ok(days.iter().next().flatten().map(Day::from_epoch))
 }

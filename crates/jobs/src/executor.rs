@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use didymium_engine::{Engine, ErrorKind};
 use didymium_model::Day;
 use didymium_store::Exports;
@@ -97,16 +97,11 @@ impl Executor {
 
     /// Writes a run down, several times where the storage fails.
     pub(crate) async fn record(&self, run: &Run) -> Result<()> {
-        let mut delays = delays(5);
-        loop {
-            match self.runs.record(run).await {
-                Err(error) if error.may_pass() => match delays.next() {
-                    Some(delay) => sleep(delay).await,
-                    None => return Err(error),
-                },
-                done => return done,
-            }
-        }
+        (|| self.runs.record(run))
+            .retry(delays(5))
+            .sleep(sleep)
+            .when(Error::may_pass)
+            .await
     }
 
     async fn attempts(
@@ -116,7 +111,7 @@ impl Executor {
         attempts: &mut Attempts,
     ) -> Result<Landed> {
         let policy = &task.job.definition.policy;
-        let mut delays = delays(policy.retries);
+        let mut delays = delays(policy.retries).build();
         let mut deadline = None;
         loop {
             let slot = tokio::select! {
@@ -185,17 +180,18 @@ impl Executor {
         };
         let asked = async {
             let result = asking.result().await?;
-            attempts.made = Some(Made::of(&result, owner_id, known_by));
+            let made = Made::of(&result, owner_id, known_by);
+            // Known of a run that fails its checks as well.
+            attempts.made = Some(made.clone());
             asking.check(&result).await?;
-            Ok(result)
+            Ok((result, made))
         };
-        let result = within(stop, deadline, limit, asked).await?;
+        let (result, made) = within(stop, deadline, limit, asked).await?;
         if task.kind.settles() {
             self.lease.confirm().await?;
         }
         note(task, "landing");
         // From here on it is not stopped: it lands, or it does not.
-        let made = Made::of(&result, owner_id, known_by);
         landing.land(&asking, &result, made).await
     }
 
@@ -220,8 +216,7 @@ impl Executor {
     fn known_by(&self, task: &Task) -> Day {
         let definition = &task.job.definition;
         let now_ms = self.engine.now_ms();
-        // Somewhere it is tomorrow already.
-        let latest = Day::from_epoch(Day::at_ms(now_ms).days_from_epoch() + 1);
+        let latest = self.engine.latest_day();
         let was_in_time = match task.kind {
             RunKind::Scheduled => true,
             RunKind::Manual => task.logical_ms >= now_ms - GRACE_MS,
@@ -306,13 +301,12 @@ impl Executor {
 }
 
 /// Growing waits, each a little longer or shorter than the next server's.
-fn delays(times: u32) -> impl Iterator<Item = Duration> {
+fn delays(times: u32) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY)
         .with_max_delay(LONGEST_DELAY)
         .with_max_times(times as usize)
         .with_jitter()
-        .build()
 }
 
 /// Work that ends when it is stopped or its time is over.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::{Claim, Files};
 use crate::definition::{Definition, Mode, Target};
-use crate::result::{Asking, RunResult, given};
+use crate::result::{Asking, RunResult, encoded, given};
 use crate::runs::arrow_input;
 use crate::{Error, PathTemplate, Result, logical_time, new_table};
 
@@ -113,7 +113,7 @@ impl Landing<'_> {
         match &self.definition.target {
             Target::File { path } => {
                 let file = self.path(path);
-                let content = result.encoded(path.format())?;
+                let content = encoded(&result.rows, path.format())?;
                 let claim = self.files().write(&file, content, made).await?;
                 Ok(of_file(file, claim, None))
             }
@@ -222,7 +222,8 @@ impl Rows<'_> {
         let sql = format!(
             "SELECT * FROM {table} AS theirs WHERE NOT EXISTS (SELECT 1 FROM result AS mine WHERE {same})"
         );
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let snapshot = self.landing.store.table(table).await?.snapshot().await?;
             let version = snapshot.version();
             let versions = BTreeMap::from([(table.to_owned(), version)]);
@@ -244,11 +245,12 @@ impl Rows<'_> {
                 rows.push(&kept);
             }
             match self.load(rows, options).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {}
+                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
                 landed => return landed,
             }
         }
-        Err(Error::Superseded)
     }
 
     fn options(&self, mode: Mode) -> LoadOptions {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::definition::Target;
 use crate::digest::sha256;
 use crate::executor::Executor;
-use crate::result::{Asking, Pins};
+use crate::result::{Asking, Pins, encoded};
 use crate::run::{Run, RunStatus};
 use crate::{Error, Result, logical_time};
 
@@ -59,7 +59,7 @@ pub(crate) async fn replay(executor: &Executor, run: &Run) -> Result<Replayed> {
     let result = asking.result().await?;
     let file_equal = match (&definition.target, &run.file_sha256) {
         (Target::File { path }, Some(expected)) => {
-            Some(sha256(&result.encoded(path.format())?) == *expected)
+            Some(sha256(&encoded(&result.rows, path.format())?) == *expected)
         }
         _ => None,
     };

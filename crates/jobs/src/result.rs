@@ -157,14 +157,12 @@ impl Asking<'_> {
     }
 }
 
-impl RunResult {
-    /// The rows as a file.
-    pub(crate) fn encoded(&self, format: Format) -> Result<Vec<u8>> {
-        let mut encoder = FormatEncoder::new(format, &self.schema)?;
-        let mut bytes = encoder.encode(&self.rows)?;
-        bytes.extend(encoder.finish()?);
-        Ok(bytes)
-    }
+/// Rows as a file.
+pub(crate) fn encoded(rows: &RecordBatch, format: Format) -> Result<Vec<u8>> {
+    let mut encoder = FormatEncoder::new(format, &rows.schema())?;
+    let mut bytes = encoder.encode(rows)?;
+    bytes.extend(encoder.finish()?);
+    Ok(bytes)
 }
 
 /// The rows as the table `result`.

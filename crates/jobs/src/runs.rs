@@ -8,14 +8,14 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::{cast, concat_batches};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
-use bytes::Bytes;
-use didymium_engine::{Engine, ErrorKind, IpcEncoder, Parameters, QueryRequest, Value};
+use didymium_engine::{Engine, ErrorKind, Format, Parameters, QueryRequest, Value};
 use didymium_model::Day;
 use didymium_store::{Input, InputFormat, JOB_RUNS, LoadOptions, LoadRequest, Progress, job_runs};
 
 use crate::jobs::Job;
+use crate::result::encoded;
 use crate::run::{Run, RunKind, RunStatus};
 use crate::{Error, Result};
 
@@ -202,16 +202,14 @@ impl Runs {
 
     /// Forgets runs that ended longer ago. Says how many.
     pub(crate) async fn forget(&self, older_than: Duration) -> Result<u64> {
-        let mut attempt = 1;
-        loop {
+        for _ in 1..ATTEMPTS {
             match self.try_to_forget(older_than).await {
                 // A run was written meanwhile: it must not be lost.
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                    attempt += 1;
-                }
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => return done,
             }
         }
+        self.try_to_forget(older_than).await
     }
 
     async fn try_to_forget(&self, older_than: Duration) -> Result<u64> {
@@ -265,26 +263,17 @@ impl Runs {
             },
             ..QueryRequest::default()
         };
-        let mut result = self.engine.query(request).await?;
-        let mut batches = Vec::new();
-        while let Some(rows) = result.next().await {
-            batches.push(rows?);
-        }
-        concat_batches(result.schema(), &batches).map_err(|error| internal(&error))
+        Ok(self.engine.query(request).await?.rest().await?)
     }
 }
 
 /// Rows as a load takes them.
 pub(crate) fn arrow_input(name: &str, rows: &RecordBatch) -> Result<Input> {
-    let mut encoder = IpcEncoder::new(&rows.schema())?;
-    let mut content = encoder.take();
-    content.extend(encoder.encode(rows)?.concat());
-    content.extend(encoder.finish()?);
     Ok(Input {
         name: name.to_owned(),
         format: InputFormat::Arrow,
         encoding: None,
-        bytes: Bytes::from(content),
+        bytes: encoded(rows, Format::Arrow)?.into(),
     })
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::definition::{Definition, Event};
+use crate::digest::hex;
 use crate::jobs::Job;
 use crate::run::Run;
 use crate::{Error, Result, logical_time};
@@ -150,12 +151,7 @@ impl Webhooks {
 
 fn signature(key: &hmac::Key, body: &str) -> String {
     let tag = hmac::sign(key, body.as_bytes());
-    let digits: String = tag
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256={digits}")
+    format!("sha256={}", hex(tag.as_ref()))
 }
 
 fn parsed(address: &str) -> Result<Url> {

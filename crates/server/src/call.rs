@@ -78,7 +78,7 @@ impl Desk {
         }
         caller.lend_rights(&mut request);
         self.caps(caller.role).hold(&mut request);
-        if request.sql.to_ascii_lowercase().contains("queries") {
+        if request.may_name("queries") {
             request.running = Arc::new(self.running.listed(caller));
         }
         let query_id = &place.entry.query_id;
@@ -205,7 +205,7 @@ async fn turn(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<
 
 /// Shows the caller's jobs to a statement that asks for them.
 async fn show_jobs(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<(), Error> {
-    if !request.sql.to_ascii_lowercase().contains("jobs") {
+    if !request.may_name("jobs") {
         return Ok(());
     }
     let listed = desk.jobs.listed(|job| entry.owner.oversees(&job.owner));

@@ -313,7 +313,8 @@ fn is_column_name(name: &str) -> bool {
             .all(|c| is_letter(c) || c.is_numeric() || c == '_')
 }
 
-pub(crate) fn is_identifier(name: &str) -> bool {
+/// Whether a table or view can be called so: what SQL takes unquoted.
+pub fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .chars()

@@ -44,7 +44,9 @@ mod write;
 
 pub use backup::Backup;
 pub use compact::Compacted;
-pub use declaration::{ColumnDeclaration, ColumnType, Declaration, Measure, TableKind, Total};
+pub use declaration::{
+    ColumnDeclaration, ColumnType, Declaration, Measure, TableKind, Total, is_identifier,
+};
 pub use error::{Error, Kind, Result};
 pub use exports::Exports;
 pub use fault::{Fault, Faults};
