@@ -120,6 +120,23 @@ async fn views_are_listed_beside_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_shows_what_only_the_server_knows() {
+    let (_folder, server, mut catalog) = served().await;
+    let sql = "SELECT query_id, sql FROM system.queries";
+    catalog.create_view(view("busy", sql)).await.unwrap();
+    let sql = "SELECT sql FROM busy";
+    catalog.create_view(view("at_work", sql)).await.unwrap();
+    for sql in [
+        "SELECT query_id FROM busy",
+        "SELECT sql FROM At_Work",
+        "SELECT w.sql FROM main.at_work w LIMIT 10",
+    ] {
+        let answer = server.query(sql).await.unwrap();
+        assert_eq!(answer.summary.rows, 1, "the statement itself: {sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_view_is_refused() {
     let (folder, server, mut catalog) = served().await;
     catalog

@@ -1008,14 +1008,14 @@ def test_the_command_line_shows_a_certificate(
 def test_a_server_that_others_reach_is_neither_open_nor_in_the_clear(store: Path, options: tuple[str, ...], hint: str) -> None:
     for listen in ("0.0.0.0:0", "[::]:0"):
         refused = harness.run("serve", "--store", store, "--listen", listen, *options)
-        assert refused.returncode == 1
+        assert refused.returncode == 78
         assert hint in refused.stderr
         assert refused.stdout == ""
 
 
 def test_an_open_server_with_a_certificate_is_refused_where_others_reach_it(store: Path, files: Identified) -> None:
     refused = harness.run("serve", "--store", store, "--listen", "0.0.0.0:0", "--auth", "none", *files.options)
-    assert refused.returncode == 1
+    assert refused.returncode == 78
     assert "--auth token" in refused.stderr
 
 

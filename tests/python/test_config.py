@@ -78,8 +78,8 @@ def flags() -> set[str]:
     return {name.replace("-", "_") for name in names}
 
 
-def refused(*arguments: object, code: int = 2) -> str:
-    """What a server says that does not start."""
+def refused(*arguments: object, code: int = 78) -> str:
+    """What a server says that does not start: for its settings, if no other code is told."""
     done = run("serve", *arguments)
     assert done.returncode == code, done
     assert done.stdout == ""
@@ -216,7 +216,8 @@ def test_a_bad_value_of_a_variable_names_it(variable: str, value: str, monkeypat
 
 def test_what_was_typed_is_judged_first(config: Callable[[str], Path]) -> None:
     file = config('max_running = 3\nlisten = "127.0.0.1:0"\n')
-    message = refused("--store", "anywhere", "--config", file, "--max-running", "none", "--listen", "127.0.0.1:1")
+    typed = ("--max-running", "none", "--listen", "127.0.0.1:1")
+    message = refused("--store", "anywhere", "--config", file, *typed, code=2)
     assert "'none'" in message
     assert "multiple" not in message
 
@@ -239,11 +240,48 @@ def test_what_is_no_file_of_settings_is_refused_with_the_line(text: str, config:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
-    assert str(missing) in refused("--store", "anywhere", "--config", missing, code=1)
+    assert str(missing) in refused("--store", "anywhere", "--config", missing)
 
 
 def test_a_store_is_still_required(config: Callable[[str], Path]) -> None:
-    assert "--store" in refused("--config", config("max_running = 3\n"))
+    assert "--store" in refused("--config", config("max_running = 3\n"), code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('listen = "0.0.0.0:0"\nauth = "none"\nplaintext = true', "--auth token"),
+        ('listen = "[::]:0"', "--tls-cert"),
+        ('listen = "nonsense"', "line 1: listen"),
+        ('listen = ":50051"', "line 1: listen"),
+        ('role_limits = "reader: rows=1"', "line 1: role_limits"),
+        ('otlp_endpoint = "collector of mine"', "http://HOST:PORT"),
+        ('listen = "127.0.0.1:0"\nwebhook_allow = "nowhere"\nwebhook_key = "{key}"', "nowhere"),
+    ],
+)
+def test_settings_that_keep_a_server_from_starting_are_78(
+    text: str, named: str, config: Callable[[str], Path], store: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "webhook.key"
+    key.write_bytes(bytes(range(32)))
+    file = config(text.replace("{key}", str(key)) + "\n")
+    for more in ([], ["--check-config"]):
+        assert named in refused("--store", store, "--config", file, *more)
+
+
+def test_what_may_be_there_later_is_1(config: Callable[[str], Path], store: Path, tmp_path: Path) -> None:
+    file = config('listen = "127.0.0.1:0"\n')
+    assert "nothing" in refused("--config", file, "--store", tmp_path / "nothing", code=1)
+    identity = ("--tls-cert", tmp_path / "missing.pem", "--tls-key", tmp_path / "missing.key")
+    assert "missing." in refused("--config", file, "--store", store, *identity, code=1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert address in refused("--config", config(f'listen = "{address}"\n'), "--store", store, code=1)
+
+
+def test_a_wrong_command_line_is_still_2(store: Path) -> None:
+    for typed in (["--listen", "nonsense"], ["--memory", "much"], ["--max-runing", "3"]):
+        assert typed[0] in refused("--store", store, *typed, code=2)
 
 
 def test_an_unknown_variable_is_warned_of(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -288,16 +326,16 @@ def test_a_check_takes_no_address(server: Server) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_settings_that_will_not_do_are_78(arguments: list[str], named: str, store: Path) -> None:
-    message = refused("--check-config", "--store", store, *arguments, code=78)
+    message = refused("--check-config", "--store", store, *arguments)
     assert named in message
 
 
 def test_a_key_of_the_file_that_nobody_knows_is_78(config: Callable[[str], Path], store: Path) -> None:
-    assert "max_running" in refused("--check-config", "--store", store, "--config", config("max_runing = 3\n"), code=78)
+    assert "max_running" in refused("--check-config", "--store", store, "--config", config("max_runing = 3\n"))
 
 
 def test_a_store_that_is_not_there_is_78(tmp_path: Path) -> None:
-    message = refused("--check-config", "--store", tmp_path / "nothing", code=78)
+    message = refused("--check-config", "--store", tmp_path / "nothing")
     assert "nothing" in message
     assert not (tmp_path / "nothing").exists()
 
@@ -310,16 +348,16 @@ def test_certificates_are_loaded(store: Path, tmp_path: Path, monkeypatch: pytes
     assert run("serve", *check).returncode == 0
 
     key.chmod(0o644)
-    assert "chmod 600" in refused(*check, code=78)
+    assert "chmod 600" in refused(*check)
 
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))  # systemd guards the folder
     assert run("serve", *check).returncode == 0
 
     authority.issue().write(tmp_path / "other.pem", key)  # the key of another certificate
-    refused(*check, code=78)
+    refused(*check)
 
     certificate.write_text("no certificate")
-    assert str(certificate) in refused(*check, code=78)
+    assert str(certificate) in refused(*check)
 
 
 # --print-config.
@@ -343,7 +381,7 @@ def test_what_is_printed_is_a_file_of_the_same_settings(config: Callable[[str], 
 
 
 def test_printing_and_checking_exclude_each_other() -> None:
-    refused("--store", "anywhere", "--print-config", "--check-config", code=78)
+    refused("--store", "anywhere", "--print-config", "--check-config")
 
 
 # What is packaged.
@@ -403,6 +441,10 @@ def test_the_unit_shuts_the_service_in() -> None:
     assert {name: service[name] for name in expected} == expected
     assert int(service["TimeoutStopSec"]) > 10, "running queries have 10 s to end"
     assert "MemoryMax" in service
+
+
+def test_the_unit_does_not_restart_what_can_not_start() -> None:
+    assert unit()["RestartPreventExitStatus"].split() == ["2", "78"]
 
 
 def test_the_unit_starts_a_server_as_the_command_line_has_it() -> None:

@@ -244,6 +244,17 @@ def test_transactions_are_refused(con: dbapi.Connection) -> None:
         flight_sql.rows(con, "begin")
 
 
+def test_the_server_says_that_there_are_no_transactions(server: Server) -> None:
+    with flight_sql.by_hand(server) as client:
+        told = flight_sql.fetched(client, flight_sql.info(client, "CommandGetSqlInfo"))
+    answers = dict(zip(*(column.to_pylist() for column in told.columns), strict=True))
+    kinds = {"FLIGHT_SQL_SERVER_TRANSACTION": 8, "SQL_DEFAULT_TRANSACTION_ISOLATION": 562}
+    assert {name: answers[number] for name, number in kinds.items()} == dict.fromkeys(kinds, 0)
+    supported = {"FLIGHT_SQL_SERVER_INGEST_TRANSACTIONS": 11, "SQL_TRANSACTIONS": 563, "SQL_SAVEPOINTS": 573}
+    assert {name: answers[number] for name, number in supported.items()} == dict.fromkeys(supported, False)
+    assert answers[564] == 1, "of the isolation levels NONE alone, which is bit 0"
+
+
 def as_parameter(value: object) -> query_pb2.Value:
     """A value as the plain stub sends it."""
     match value:

@@ -106,6 +106,41 @@ def test_what_was_replaced_is_still_known_as_of_then(writable: Server, con: dbap
         assert flight_sql.rows(then, sql) == [(6, 3)]
 
 
+@pytest.mark.parametrize("batches", [0, 1])
+def test_a_frame_without_rows_makes_a_table_or_adds_nothing(
+    writable: Server, con: dbapi.Connection, batches: int
+) -> None:
+    schema = pa.schema({"n": pa.int64(), "share": pa.float64()})
+    some = pa.table({"n": [1, 2], "share": [0.5, None]}, schema=schema)
+
+    def none() -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(schema, [pa.RecordBatch.from_pylist([], schema)] * batches)
+
+    def state(name: str) -> tuple[int, list[tuple]]:
+        version = writable.query(f"select version from system.tables where table_name = '{name}'").rows
+        return version[0][0], writable.query(f"select * from {name} order by n").rows
+
+    for mode in ("create", "create_append", "replace"):
+        name = f"empty_{batches}_by_{mode}"
+        assert flight_sql.ingest(con, name, none(), mode) == 0
+        made = writable.query(f"select * from {name}").table
+        assert (made.num_rows, made.schema.types) == (0, schema.types)
+        assert flight_sql.ingest(con, name, some, "append") == 2
+        before = state(name)
+        assert before[1] == [(1, 0.5), (2, None)]
+        assert flight_sql.ingest(con, name, none(), "append") == 0
+        assert flight_sql.ingest(con, name, none(), "create_append") == 0
+        assert state(name) == before
+        assert flight_sql.ingest(con, name, none(), "replace") == 0
+        assert state(name) == (before[0] + 1, [])
+        with pytest.raises(adbc.ProgrammingError, match="ALREADY_EXISTS"):
+            flight_sql.ingest(con, name, none(), "create")
+        with pytest.raises(adbc.ProgrammingError, match="no such column"):
+            flight_sql.ingest(con, name, pa.schema({"other": pa.int64()}).empty_table(), "append")
+    with pytest.raises(adbc.ProgrammingError, match="NOT_FOUND"):
+        flight_sql.ingest(con, f"empty_{batches}", none(), "append")
+
+
 @pytest.mark.parametrize(
     ("name", "mode", "options", "kind", "why"),
     [
@@ -176,6 +211,48 @@ def test_asking_for_a_schema_makes_no_view(writable: Server) -> None:
         command = flight_sql.message("CommandStatementQuery", (1, sql))
         client.get_schema(flight.FlightDescriptor.for_command(command))
     assert harness.failure(writable.stub, "select * from only_described").code == StatusCode.NOT_FOUND
+
+
+WITHIN = b"a transaction"
+CREATE_VIEW = "create view made_within as select 1 as one"
+
+
+def put(client: flight.FlightClient, command: bytes) -> None:
+    """Sends a command with one row."""
+    row = pa.record_batch({"n": [1]})
+    writer, answer = client.do_put(flight.FlightDescriptor.for_command(command), row.schema)
+    with writer:
+        writer.write_batch(row)
+        writer.done_writing()
+        answer.read()
+
+
+def act(client: flight.FlightClient, name: str, *fields: tuple[int, str | bytes]) -> None:
+    """Does an action whose request is called after it."""
+    list(client.do_action(flight.Action(name, flight_sql.message(f"Action{name}Request", *fields))))
+
+
+def test_what_belongs_to_a_transaction_is_refused_and_not_done(writable: Server) -> None:
+    message = flight_sql.message
+    query = message("CommandStatementQuery", (1, CREATE_VIEW), (2, WITHIN))
+    update = message("CommandStatementUpdate", (1, CREATE_VIEW), (2, WITHIN))
+    ingest = message("CommandStatementIngest", (2, "made_within"), (6, WITHIN))
+    with flight_sql.by_hand(writable) as client:
+        for call in (
+            lambda: client.get_flight_info(flight.FlightDescriptor.for_command(query)),
+            lambda: client.get_schema(flight.FlightDescriptor.for_command(query)),
+            lambda: put(client, update),
+            lambda: put(client, ingest),
+            lambda: act(client, "CreatePreparedStatement", (1, "select 1 as one"), (2, WITHIN)),
+        ):
+            with pytest.raises(pa.ArrowInvalid, match="transaction_id: there are no transactions: .*autocommit"):
+                call()
+        for action in ("BeginTransaction", "EndTransaction", "BeginSavepoint", "EndSavepoint"):
+            with pytest.raises(NotImplementedError, match="there are no transactions: .*autocommit"):
+                act(client, action, (1, WITHIN))
+        assert harness.failure(writable.stub, "select * from made_within").code == StatusCode.NOT_FOUND
+        told = flight_sql.info(client, "CommandStatementQuery", (1, "select 1 as one"), (2, b""))
+        assert flight_sql.fetched(client, told).to_pylist() == [{"one": 1}]
 
 
 def test_a_script_is_one_view(writable: Server, con: dbapi.Connection) -> None:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import harness
+from didymium.v1 import query_pb2
 from harness import MIB, Server
 from test_limits import ENDLESS_COUNT, ENDLESS_ROWS, SLACK_S, assert_idle
 
@@ -505,6 +506,54 @@ def test_probes_need_no_token(guarded: tuple[Server, str], server: Server) -> No
         assert (version.status, version.kind) == (200, JSON)
         told = harness.run("--version").stdout.split()
         assert [json.loads(version.body)[name] for name in ("name", "version")] == told
+
+
+# The audit.
+
+
+def audited(server: Server) -> list[str]:
+    """What came of each statement by HTTP, as the log has it."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    calls = [line["fields"] for line in lines if line["target"] == "didymium::audit"]
+    return [call["code"] for call in calls if call["method"] == PATH]
+
+
+def test_the_audit_says_what_became_of_an_answer(serve: Callable[..., Server], store: Path) -> None:
+    server = serve(store, "--role-limits", "admin: rows=500000")
+    assert ask(server, "select 1 as one").rows == [(1,)]
+    assert ask(server, "select nothing").status == 400
+    with pytest.raises(http.client.IncompleteRead):
+        post(server, ENDLESS_ROWS, ARROW)
+    assert audited(server) == ["Ok", "InvalidArgument", "ResourceExhausted"]
+
+
+def test_an_answer_is_audited_when_it_is_over_and_once(serve: Callable[..., Server], store: Path) -> None:
+    server = serve(store)
+    expected: list[str] = []
+    for end, code in (("out of time", "DeadlineExceeded"), ("cancelled", "Cancelled"), ("left", "Cancelled")):
+        request = {"sql": ENDLESS_ROWS, "query_id": "endless", "timeout": 2 if end == "out of time" else 60}
+        with connection(server) as opened:
+            opened.request("POST", PATH, json.dumps(request), {"Content-Type": JSON, "Accept": NDJSON})
+            answer = opened.getresponse()
+            assert answer.readline() == b'{"value":1}\n'
+            assert audited(server) == expected, "it is not over"
+            if end == "cancelled":
+                server.stub.Cancel(query_pb2.CancelRequest(query_id="endless"), timeout=harness.PATIENCE_S)
+            if end != "left":
+                with pytest.raises(http.client.IncompleteRead):
+                    answer.read()
+        expected.append(code)
+        until_audited(server, expected)
+    server.stop()
+    assert audited(server) == expected, "each of them once"
+
+
+def until_audited(server: Server, codes: list[str]) -> None:
+    """Waits for the audit: the server hears by and by that a client has left."""
+    deadline = time.monotonic() + 10
+    while audited(server) != codes:
+        assert time.monotonic() < deadline, audited(server)
+        time.sleep(0.05)
 
 
 # Metrics.

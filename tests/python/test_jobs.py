@@ -1070,6 +1070,22 @@ def test_the_history_is_read_by_its_own_name_only(guarded: Guarded) -> None:
     assert mine.rows("SELECT DISTINCT owner FROM system.job_runs") == [("historian",)]
 
 
+def test_a_view_shows_everybody_their_own_jobs_and_runs(guarded: Guarded) -> None:
+    callers = {name: guarded.somebody(name) for name in ("viewer", "another_viewer")}
+    for name, it in callers.items():
+        it.create(f"of_{name}")
+        assert succeeded(it.run(f"of_{name}"))
+    for name, sql in {
+        "planned": "SELECT job_name, owner FROM system.jobs",
+        "planned_by": "SELECT owner, job_name FROM planned",
+        "past": "SELECT DISTINCT job_name, owner FROM system.job_runs",
+    }.items():
+        callers["viewer"].queries.Execute(query_pb2.QueryRequest(sql=f"CREATE VIEW {name} AS {sql}"))
+    for name, it in callers.items():
+        assert it.rows("SELECT * FROM planned") == it.rows("SELECT * FROM past") == [(f"of_{name}", name)]
+        assert it.rows("SELECT * FROM planned_by") == [(name, f"of_{name}")]
+
+
 def test_a_job_whose_owner_may_no_more_does_not_run(guarded: Guarded) -> None:
     gone = guarded.somebody("gone")
     gone.create("orphaned", schedule=EVERY_SECOND, policy={"suspend_after": 0})

@@ -311,7 +311,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR|s3://…")]
     pub(crate) store: Location,
     /// Where to listen; port 0 takes any free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051", value_parser = address)]
     pub(crate) listen: String,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -520,6 +520,16 @@ fn history(text: &str) -> Result<Duration, String> {
         }
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The host may be a name, which is looked up where the server begins to listen.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("an address is HOST:PORT, such as 127.0.0.1:50051".to_owned()),
     }
 }
 

@@ -132,7 +132,8 @@ impl Given {
 }
 
 /// The command line; for `serve`, with what the environment and the file add to it. Ends the
-/// process as clap does, for help and for what was typed wrongly.
+/// process as clap does, for help and for what was typed wrongly; what others said wrongly is a
+/// fault of the configuration.
 pub(crate) fn parse() -> Result<Args, Failure> {
     let typed: Vec<OsString> = std::env::args_os().collect();
     // What is required may be in the file, so nothing is judged yet.
@@ -143,10 +144,7 @@ pub(crate) fn parse() -> Result<Args, Failure> {
         return Ok(Args::parse_from(typed));
     };
     let is_check = serve.value_source("check_config") == Some(ValueSource::CommandLine);
-    settled(typed, serve, is_check).map_err(|failure| match is_check {
-        true => failure.of_configuration(),
-        false => failure,
-    })
+    settled(typed, serve, is_check).map_err(Failure::of_configuration)
 }
 
 fn settled(typed: Vec<OsString>, serve: &ArgMatches, is_check: bool) -> Result<Args, Failure> {

@@ -43,7 +43,9 @@ impl Failure {
         }
     }
 
-    /// What `serve --check-config` fails with, whatever it found: sysexits' EX_CONFIG.
+    /// A server that its settings keep from starting, for as long as they say what they say: sysexits'
+    /// EX_CONFIG, by which a supervisor knows that another try is in vain. What is typed wrongly is the command
+    /// line's; `serve --check-config` fails with this one, whatever it found.
     pub(crate) fn of_configuration(self) -> Self {
         Self { code: 78, ..self }
     }

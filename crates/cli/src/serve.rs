@@ -124,9 +124,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     let tls = access.tls_cert.clone().zip(access.tls_key.clone());
     if let Some(address) = open {
         let refused = |what: &str| {
-            Err(Failure::own(format!(
-                "{address} can be reached from other machines: {what}"
-            )))
+            let told = format!("{address} can be reached from other machines: {what}");
+            Err(Failure::own(told).of_configuration())
         };
         if access.auth == Some(Auth::None) {
             return refused("callers must show a token there (--auth token)");
@@ -170,12 +169,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
 fn address_of_others(listen: &str) -> Result<Option<SocketAddr>, Failure> {
     let mut addresses = listen
         .to_socket_addrs()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidInput => Failure::usage(format!(
-                "{listen}: an address is HOST:PORT, such as 127.0.0.1:50051"
-            )),
-            _ => Failure::own(format!("can't listen on {listen}: {error}")),
-        })?;
+        // Names may be found later.
+        .map_err(|error| Failure::own(format!("can't listen on {listen}: {error}")))?;
     Ok(addresses.find(|address| !address.ip().is_loopback()))
 }
 

@@ -70,7 +70,8 @@ fn webhooks(args: &JobArgs) -> Result<Webhooks, Failure> {
             file.display()
         )));
     }
-    Ok(Webhooks::below(&args.webhook_allow, key)?)
+    let webhooks = Webhooks::below(&args.webhook_allow, key);
+    webhooks.map_err(|error| Failure::from(error).of_configuration())
 }
 
 /// The jobs of a folder, each in a file of its own.

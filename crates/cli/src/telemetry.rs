@@ -88,9 +88,10 @@ fn exporting(endpoint: &str) -> Result<SdkTracerProvider, Failure> {
         exporter = exporter.with_tls_config(roots);
     }
     let exporter = exporter.build().map_err(|error| {
-        Failure::usage(format!(
+        let told = format!(
             "{endpoint}: a collector of traces is http://HOST:PORT or https://HOST:PORT ({error})"
-        ))
+        );
+        Failure::own(told).of_configuration()
     })?;
     let named = Resource::builder()
         .with_service_name("didymium")

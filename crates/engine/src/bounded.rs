@@ -21,14 +21,14 @@ use datafusion::logical_expr::{
 };
 
 use crate::limits::{CONSTANT_BYTES, FUNCTION_BATCH_BYTES, VALUE_BYTES};
+use crate::portions::meter;
 use crate::{Error, ErrorKind};
 
-pub(crate) use growth::Growth;
-use growth::row_bytes;
+pub(crate) use growth::{Growth, row_bytes};
 
 /// The function with a limit, where it needs one and has none yet.
 pub(crate) fn guarded(function: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
-    if function.inner().downcast_ref::<Bounded>().is_some() {
+    if is_guarded(function) {
         return None;
     }
     let growth = Growth::of(function.name())?;
@@ -36,6 +36,11 @@ pub(crate) fn guarded(function: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
         inner: Arc::clone(function),
         growth,
     })))
+}
+
+/// Whether a function has its limit, and says what it makes.
+pub(crate) fn is_guarded(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<Bounded>().is_some()
 }
 
 /// A function that refuses to make a value or a batch that is too large.
@@ -147,9 +152,13 @@ pub(crate) fn call(
     let foretold = growth.sizes(args, foretold_rows)?;
     let total = limit.check(&foretold)?;
     let compute = |args: &[ColumnarValue], rows| faultless(function, || compute(args, rows));
-    if total <= FUNCTION_BATCH_BYTES {
+    let room = match growth.is_size() {
+        true => meter::room(),
+        false => FUNCTION_BATCH_BYTES,
+    };
+    if total <= room {
         let result = compute(args, rows)?;
-        limit.check_batch(&result)?;
+        meter::add(limit.check_batch(&result)?);
         return Ok(result);
     }
     if growth.is_exact() {
@@ -187,6 +196,7 @@ fn in_parts(
     compute: impl Fn(&[ColumnarValue], usize) -> Result<ColumnarValue>,
 ) -> Result<ColumnarValue> {
     let mut parts: Vec<ArrayRef> = Vec::new();
+    let limit_bytes = meter::room();
     let mut made = 0_u64;
     let mut first = 0;
     while first < foretold.len() {
@@ -207,12 +217,13 @@ fn in_parts(
         };
         let part = compute(&args.iter().map(slice).collect::<Vec<_>>(), rows)?;
         made += limit.check_batch(&part)?;
-        if made > FUNCTION_BATCH_BYTES {
+        if made > limit_bytes {
             return Err(limit.exceeded_by_batch(made));
         }
         parts.push(part.into_array(rows)?);
         first += rows;
     }
+    meter::add(made);
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
     Ok(ColumnarValue::Array(concat(&parts)?))
 }
@@ -247,7 +258,7 @@ impl Limit<'_> {
 
     fn exceeded_by_batch(&self, bytes: u64) -> DataFusionError {
         too_large(format!(
-            "{} would make {bytes} bytes at once, {FUNCTION_BATCH_BYTES} are allowed: make shorter values",
+            "{} would make {bytes} bytes at once, {FUNCTION_BATCH_BYTES} are allowed to all functions of a batch: make shorter values",
             self.function
         ))
     }

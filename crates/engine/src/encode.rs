@@ -82,11 +82,15 @@ impl IpcEncoder {
 /// # Errors
 /// `Internal` for types without a size.
 pub fn bytes_of(rows: &RecordBatch) -> Result<usize> {
+    slice_bytes(rows).map_err(|error| failed(&error))
+}
+
+/// As [`bytes_of`], for operators.
+pub(crate) fn slice_bytes(rows: &RecordBatch) -> std::result::Result<usize, ArrowError> {
     let columns = rows.columns().iter();
-    let sizes = columns.map(|column| column.to_data().get_slice_memory_size());
-    sizes
-        .sum::<Result<usize, _>>()
-        .map_err(|error| failed(&error))
+    columns
+        .map(|column| column.to_data().get_slice_memory_size())
+        .sum()
 }
 
 /// The rows in pieces of about 1 MiB, for messages of at most 2 MiB.

@@ -13,7 +13,8 @@ use datafusion::sql::parser::Statement;
 use didymium_functions::convert_currency;
 use didymium_model::Day;
 use didymium_store::{
-    Declaration, SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind, View,
+    Declaration, OfSources, SeriesTable, Snapshot, SnapshotTable, Store, Table, TableKind,
+    Unpruned, View,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
@@ -27,7 +28,7 @@ use crate::share::Share;
 use crate::system::{self, SYSTEM};
 use crate::{
     DescribedView, Error, ErrorKind, Given, Grants, Limits, ListedJob, Parameters, Result,
-    RunningQuery, RunsOf, asof, exchange, guard, job_tables, options, qualify,
+    RunningQuery, RunsOf, asof, exchange, guard, job_tables, options, qualify, whole_numbers,
 };
 
 /// Runs queries over one store.
@@ -80,6 +81,8 @@ pub(crate) struct Scope {
     hidden: Option<Arc<Vec<String>>>,
     /// Whether the caller sees them all.
     sees_all: bool,
+    /// Whether the statement's plan is shown.
+    is_explained: bool,
     /// The views of a list, once they are described; a list within a list shows none.
     pub(crate) described: Option<Arc<Vec<DescribedView>>>,
     opened: Opened,
@@ -112,6 +115,7 @@ impl Scope {
             given: request.given.clone(),
             hidden: None,
             sees_all: request.may_write,
+            is_explained: false,
             described: None,
             opened: Opened::new(),
             within: Vec::new(),
@@ -247,9 +251,10 @@ impl Engine {
         let state = self
             .session(statement, Some(&request.parameters), &mut scope)
             .await?;
+        let hidden = scope.hidden.unwrap_or_default();
         let opened = scope.opened.values();
         let files = opened
-            .map(|(_, snapshot)| snapshot.files().count() as u64)
+            .map(|(_, snapshot)| snapshot.files_without(&hidden).count() as u64)
             .sum();
         let versions = scope.opened.into_iter();
         let versions = versions.map(|(name, (_, snapshot))| (name, snapshot.version()));
@@ -269,11 +274,13 @@ impl Engine {
         parameters: Option<&Parameters>,
         scope: &mut Scope,
     ) -> Result<SessionState> {
+        scope.is_explained |= matches!(statement, Statement::Explain(_));
         if let Some(query) = guard::query_of(statement)
             && let Some(parameters) = parameters
         {
             parameters.put_into(query)?;
         }
+        whole_numbers::keep(statement)?;
         asof::rewrite(statement)?;
         options::gather(statement);
         qualify::complete(statement);
@@ -290,11 +297,15 @@ impl Engine {
                 true => self.views(scope).await?,
                 false => Arc::default(),
             };
+            let hidden = match system::TABLES_OF_ROWS.contains(&name.as_str()) {
+                true => self.hidden(scope).await?,
+                false => Arc::default(),
+            };
             let table = match name.as_str() {
                 system::QUERIES => system::queries(&scope.running)?,
                 system::JOBS => job_tables::jobs(&scope.jobs)?,
                 system::JOB_RUNS => job_tables::runs(&self.store, &scope.runs_of).await?,
-                _ => system::table(&self.store, &views, &name, &scope.grants).await?,
+                _ => system::table(&self.store, &views, &name, &scope.grants, &hidden).await?,
             };
             system_tables.insert(name, table);
         }
@@ -329,8 +340,11 @@ impl Engine {
         let is_small = rows.is_some_and(|rows| rows < SnapshotTable::ONE_PARTITION_ROWS);
         let in_order = !tables.is_empty() && is_small;
         let partitions = if in_order { 1 } else { self.limits.threads };
+        let longest = scope.opened.values();
+        let longest = longest.map(|(_, snapshot)| snapshot.row_bytes()).max();
         let own = Own {
             partitions,
+            batch_rows: self.limits.rows_of_a_batch(longest.unwrap_or_default()),
             time_zone: scope.time_zone.as_deref(),
             share: Arc::clone(&scope.share),
         };
@@ -430,62 +444,76 @@ impl Engine {
                 if series(&snapshot).is_none() {
                     return Err(no_vintages(name));
                 }
-                return system::commits(&[(table, snapshot)]).await;
+                let hidden = self.hidden(scope).await?;
+                return system::commits(&[(table, snapshot)], &hidden).await;
             }
         };
         let (table, snapshot) = self.open(name, scope).await?;
         let declaration = series(&snapshot).cloned();
-        let hidden = self.hidden(scope).await?;
+        let mut hidden = self.hidden(scope).await?;
+        let may_hide = snapshot.may_hold(&hidden);
+        if !may_hide {
+            hidden = Arc::default();
+        }
         let rows = SnapshotTable::new(table, snapshot).hiding(hidden);
-        let Some((view, day)) = view else {
-            return Ok(Arc::new(rows));
-        };
-        let declaration = declaration.ok_or_else(|| no_vintages(name))?;
-        let ranks = match declaration
-            .source_rank
-            .as_deref()
-            .and_then(|rank| rank.split_once('.'))
-        {
-            None => Arc::default(),
-            Some((sources, column)) => {
-                let (table, snapshot) = self.open(sources, scope).await?;
-                table.ranks(&snapshot, column).await?
+        let table: Arc<dyn TableProvider> = match view {
+            None => Arc::new(rows),
+            Some((view, day)) => {
+                let declaration = declaration.ok_or_else(|| no_vintages(name))?;
+                let ranks = self.ranks(&declaration, scope).await?;
+                Arc::new(SeriesTable::new(rows, declaration, view, day, ranks))
             }
         };
-        Ok(Arc::new(SeriesTable::new(
-            rows,
-            declaration,
-            view,
-            day,
-            ranks,
-        )))
+        Ok(match may_hide && scope.is_explained {
+            true => Arc::new(Unpruned::new(table)),
+            false => table,
+        })
     }
 
-    /// The sources that are not released yet, by the newest that is known of them, for a caller who only
-    /// reads.
+    /// The ranks of the sources of a table's rows, where it has any.
+    async fn ranks(&self, declaration: &Declaration, scope: &mut Scope) -> Result<OfSources> {
+        let rank = declaration.source_rank.as_deref();
+        match rank.and_then(|rank| rank.split_once('.')) {
+            None => Ok(Arc::default()),
+            Some((sources, column)) => {
+                let (table, snapshot) = self.open(sources, scope).await?;
+                Ok(table.ranks(&snapshot, column).await?)
+            }
+        }
+    }
+
+    /// The sources whose rows the caller does not see yet, in order.
     async fn hidden(&self, scope: &mut Scope) -> Result<Arc<Vec<String>>> {
         if let Some(hidden) = &scope.hidden {
             return Ok(Arc::clone(hidden));
         }
-        let mut hidden = Vec::new();
-        let sources = match scope.sees_all {
-            true => None,
-            false => match self.store.table(SOURCES).await {
-                Err(error) if error.kind() == didymium_store::Kind::NotFound => None,
-                sources => Some(sources?),
-            },
+        let hidden = match scope.sees_all {
+            true => Arc::default(),
+            false => self.held_back().await?,
         };
-        if let Some(sources) = sources {
-            let snapshot = sources.snapshot().await?;
-            let now = self.now_ms().saturating_mul(1000);
-            let releases = sources.releases(&snapshot).await?;
-            let held = releases.iter().filter(|(_, release)| **release > now);
-            hidden = held.map(|(source, _)| source.clone()).collect();
-            hidden.sort_unstable();
-        }
-        let hidden = Arc::new(hidden);
         scope.hidden = Some(Arc::clone(&hidden));
         Ok(hidden)
+    }
+
+    /// The sources that are not released yet, by the newest that is known of them, in order. Who only reads
+    /// sees no rows of theirs.
+    ///
+    /// # Errors
+    /// `Precondition` where the releases are no moments, `Corrupt` or `Unavailable` where they can't be read.
+    pub async fn held_back(&self) -> Result<Arc<Vec<String>>> {
+        let sources = match self.store.table(SOURCES).await {
+            Err(error) if error.kind() == didymium_store::Kind::NotFound => {
+                return Ok(Arc::default());
+            }
+            sources => sources?,
+        };
+        let snapshot = sources.snapshot().await?;
+        let now = self.now_ms().saturating_mul(1000);
+        let releases = sources.releases(&snapshot).await?;
+        let held = releases.iter().filter(|(_, release)| **release > now);
+        let mut held: Vec<String> = held.map(|(source, _)| source.clone()).collect();
+        held.sort_unstable();
+        Ok(Arc::new(held))
     }
 
     /// The statement's one snapshot of a table.

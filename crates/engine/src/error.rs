@@ -105,7 +105,7 @@ impl From<&store::Error> for Error {
             store::Kind::Conflict => ErrorKind::Conflict,
             store::Kind::Corrupt => ErrorKind::Corrupt,
             store::Kind::Unavailable => ErrorKind::Unavailable,
-            store::Kind::Full => ErrorKind::OverLimit,
+            store::Kind::Full | store::Kind::TooLarge => ErrorKind::OverLimit,
             store::Kind::Internal => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())

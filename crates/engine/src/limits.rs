@@ -41,6 +41,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The rows of a batch where the rows of a table are so long, on average.
+    pub(crate) fn rows_of_a_batch(&self, row_bytes: usize) -> usize {
+        (BATCH_BYTES / row_bytes.max(1)).clamp(1, self.batch_rows)
+    }
+}
+
+/// Bytes of a batch that is read of a table with long rows.
+const BATCH_BYTES: usize = 1024 * 1024;
+
 /// Bytes of a statement's text.
 pub const SQL_BYTES: usize = 256 * 1024;
 

@@ -4,6 +4,7 @@
 //! by a function before types are settled ([`Chain`], [`Concatenation`]); all other operators stay as they
 //! are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -27,6 +28,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::bounded::{self, Growth};
 use crate::limits::CENTROIDS;
+use crate::optional::optional;
 use crate::window_lists;
 
 /// Puts guarded operators and functions where a statement has unguarded ones.
@@ -94,9 +96,18 @@ impl FunctionRewrite for Guard {
                     None => Transformed::no(Expr::WindowFunction(call)),
                 })
             }
+            Expr::ScalarSubquery(_) => Ok(match optional(expr.clone(), schema)? {
+                Some(optional) => Transformed::yes(optional),
+                None => Transformed::no(expr),
+            }),
             other => Ok(Transformed::no(other)),
         }
     }
+}
+
+/// Whether a function stands for `||`, which says what it makes as others with a limit do.
+pub(crate) fn is_concatenation(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<Concatenation>().is_some()
 }
 
 /// Refuses aggregates that take memory without asking, wrap round, or call an argument a bug.
@@ -211,11 +222,22 @@ impl Chain {
         };
         let mut so_far = first.clone();
         let mut types = Vec::with_capacity(others.len());
+        // The coercer is slow, and a chain takes few kinds of steps.
+        let mut known: HashMap<_, (DataType, DataType, DataType)> = HashMap::new();
         for (op, operand) in self.ops.iter().zip(others) {
-            let coercer = BinaryTypeCoercer::new(&so_far, op, operand);
-            let (left, right) = coercer.get_input_types()?;
-            so_far = coercer.get_result_type()?;
-            types.push((left, right, so_far.clone()));
+            let step = (so_far.clone(), op, operand);
+            let taken = match known.get(&step) {
+                Some(taken) => taken.clone(),
+                None => {
+                    let coercer = BinaryTypeCoercer::new(&so_far, op, operand);
+                    let (left, right) = coercer.get_input_types()?;
+                    let taken = (left, right, coercer.get_result_type()?);
+                    known.insert(step, taken.clone());
+                    taken
+                }
+            };
+            so_far = taken.2.clone();
+            types.push(taken);
         }
         Ok(types)
     }

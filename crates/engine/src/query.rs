@@ -8,8 +8,8 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use didymium_model::Day;
@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::command::{Parsed, parsed};
 use crate::conform::{conform, conformed_schema};
 use crate::engine::Planning;
+use crate::portions::batch_rows;
 use crate::warnings::warnings;
 use crate::{
     Engine, Error, ErrorKind, Given, Grants, ListedJob, Parameters, Reading, Result, RunningQuery,
@@ -284,7 +285,10 @@ async fn run(
         share: Some(share),
         planning: arrived.elapsed(),
     };
-    let mut stream = execute_stream(plan, state.task_ctx())?;
+    let config = state.config().clone();
+    let size = batch_rows(&plan, config.batch_size())?;
+    let context = TaskContext::from(&state).with_session_config(config.with_batch_size(size));
+    let mut stream = execute_stream(plan, Arc::new(context))?;
     if planned.send(now).is_err() {
         return Ok(());
     }

@@ -24,6 +24,7 @@ use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
 use crate::operators::Guard;
 use crate::planner::Planner;
+use crate::portions::Portions;
 use crate::share::Share;
 use crate::system::SYSTEM;
 use crate::yielding::Yielding;
@@ -92,7 +93,9 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
     for rule in didymium_functions::physical_rules() {
         builder = builder.with_physical_optimizer_rule(rule);
     }
-    builder = builder.with_physical_optimizer_rule(Arc::new(Yielding));
+    builder = builder
+        .with_physical_optimizer_rule(Arc::new(Portions))
+        .with_physical_optimizer_rule(Arc::new(Yielding));
     if tracing::span_enabled!(target: TRACE, Level::INFO) {
         // Last: a span for each operator of what is then run.
         let options = InstrumentationOptions::builder().record_metrics(true);
@@ -125,6 +128,8 @@ pub(crate) struct Own<'a> {
     /// gains.
     pub(crate) partitions: usize,
     pub(crate) time_zone: Option<&'a str>,
+    /// Rows of a batch.
+    pub(crate) batch_rows: usize,
     /// The memory that the statement may take.
     pub(crate) share: Arc<Share>,
 }
@@ -147,7 +152,9 @@ pub(crate) fn with_tables(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let config = base.config().clone();
-    let mut config = config.with_target_partitions(own.partitions);
+    let mut config = config
+        .with_target_partitions(own.partitions)
+        .with_batch_size(own.batch_rows);
     if let Some(zone) = own.time_zone {
         config.options_mut().execution.time_zone = Some(zone.to_owned());
     }

@@ -29,6 +29,9 @@ pub(crate) const TABLES: [&str; 8] = [
 /// Those that tell of every table of the store.
 const TABLES_OF_TABLES: [&str; 4] = ["columns", "commits", "files", "tables"];
 
+/// Those of them that tell of its rows, as far as they are no secret.
+pub(crate) const TABLES_OF_ROWS: [&str; 3] = ["commits", "files", "tables"];
+
 /// The one that tells of the server rather than of the store.
 pub(crate) const QUERIES: &str = "queries";
 
@@ -73,23 +76,24 @@ pub(crate) fn queries(running: &[RunningQuery]) -> Result<Arc<dyn TableProvider>
 /// Those that tell of views as well.
 pub(crate) const TABLES_WITH_VIEWS: [&str; 2] = ["columns", "tables"];
 
-/// One of [`TABLES`] as it is now.
+/// One of [`TABLES`] as it is now, for a caller from whom the rows of some sources are hidden.
 pub(crate) async fn table(
     store: &Store,
     views: &[DescribedView],
     name: &str,
     grants: &Grants,
+    hidden: &[String],
 ) -> Result<Arc<dyn TableProvider>> {
     let opened = match TABLES_OF_TABLES.contains(&name) {
         true => opened(store, grants).await?,
         false => Vec::new(),
     };
-    over(name, &opened, views).await
+    over(name, &opened, views, hidden).await
 }
 
 /// The columns of one of [`TABLES`], for which nothing need be read.
 pub(crate) async fn schema(name: &str) -> Result<SchemaRef> {
-    Ok(over(name, &[], &[]).await?.schema())
+    Ok(over(name, &[], &[], &[]).await?.schema())
 }
 
 /// One of [`TABLES`] over some tables and views.
@@ -97,16 +101,17 @@ async fn over(
     name: &str,
     opened: &Opened,
     views: &[DescribedView],
+    hidden: &[String],
 ) -> Result<Arc<dyn TableProvider>> {
     let rows = match name {
         "functions" => functions_table(),
-        "tables" => tables_table(opened, views),
+        "tables" => tables_table(opened, views, hidden),
         "columns" => columns_table(opened, views),
-        "files" => files_table(opened),
+        "files" => files_table(opened, hidden),
         QUERIES => return queries(&[]),
         JOBS => return job_tables::jobs(&[]),
         JOB_RUNS => return job_tables::no_runs(),
-        "commits" => commits_table(opened).await?,
+        "commits" => commits_table(opened, hidden).await?,
         _ => {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -120,8 +125,9 @@ async fn over(
 /// The commits of some tables, up to the snapshots' versions.
 pub(crate) async fn commits(
     tables: &[(Arc<Table>, Arc<Snapshot>)],
+    hidden: &[String],
 ) -> Result<Arc<dyn TableProvider>> {
-    in_memory(commits_table(tables).await?)
+    in_memory(commits_table(tables, hidden).await?)
 }
 
 pub(crate) fn in_memory(rows: Rows) -> Result<Arc<dyn TableProvider>> {
@@ -201,8 +207,9 @@ struct Listed {
 }
 
 impl Listed {
-    fn table(snapshot: &Snapshot) -> Self {
+    fn table(snapshot: &Snapshot, hidden: &[String]) -> Self {
         let declaration = snapshot.declaration();
+        let may_hide = snapshot.may_hold(hidden);
         Self {
             name: snapshot.table().to_owned(),
             kind: declaration.map(|table| match table.kind {
@@ -211,8 +218,8 @@ impl Listed {
             }),
             key: declaration.map(|table| table.key.join(", ")),
             version: Some(snapshot.version()),
-            rows: snapshot.rows(),
-            bytes: Some(snapshot.bytes()),
+            rows: snapshot.rows_without(hidden),
+            bytes: (!may_hide).then(|| snapshot.bytes()),
             description: declaration.map(|table| table.description.clone()),
         }
     }
@@ -227,8 +234,9 @@ impl Listed {
     }
 }
 
-fn tables_table(opened: &Opened, views: &[DescribedView]) -> Rows {
-    let tables = opened.iter().map(|(_, snapshot)| Listed::table(snapshot));
+fn tables_table(opened: &Opened, views: &[DescribedView], hidden: &[String]) -> Rows {
+    let tables = opened.iter();
+    let tables = tables.map(|(_, snapshot)| Listed::table(snapshot, hidden));
     let mut listed: Vec<_> = tables.chain(views.iter().map(Listed::view)).collect();
     listed.sort_by(|a, b| a.name.cmp(&b.name));
     let listed = &listed;
@@ -297,11 +305,12 @@ fn columns_table(opened: &Opened, views: &[DescribedView]) -> Rows {
     ])
 }
 
-fn files_table(opened: &Opened) -> Rows {
-    let files: Vec<_> = opened
-        .iter()
-        .flat_map(|(table, snapshot)| snapshot.files().map(|file| (table.name(), file)))
-        .collect();
+fn files_table(opened: &Opened, hidden: &[String]) -> Rows {
+    let mut files = Vec::new();
+    for (table, snapshot) in opened {
+        let told = snapshot.files_without(hidden);
+        files.extend(told.map(|file| (table.name(), file)));
+    }
     rows([
         (
             "table_name",
@@ -324,10 +333,16 @@ fn files_table(opened: &Opened) -> Rows {
     ])
 }
 
-async fn commits_table(opened: &Opened) -> Result<Rows> {
-    let mut commits = Vec::new();
+async fn commits_table(opened: &Opened, hidden: &[String]) -> Result<Rows> {
+    let (mut commits, mut rows_added) = (Vec::new(), Vec::new());
     for (table, snapshot) in opened {
-        for commit in table.history(snapshot).await? {
+        let hidden: &[String] = match snapshot.names_sources() {
+            true => hidden,
+            false => &[],
+        };
+        let told = table.history(snapshot).await?.into_iter();
+        for commit in told.filter(|commit| !commit.is_hidden(hidden)) {
+            rows_added.push(commit.rows_without(hidden));
             commits.push((table.name().to_owned(), commit));
         }
     }
@@ -377,9 +392,6 @@ async fn commits_table(opened: &Opened) -> Result<Rows> {
             "reason",
             texts(commits.iter().map(|(_, commit)| commit.reason.as_ref())),
         ),
-        (
-            "rows_added",
-            numbers(commits.iter().map(|(_, commit)| Some(commit.rows_added))),
-        ),
+        ("rows_added", numbers(rows_added)),
     ]))
 }

@@ -17,22 +17,20 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{SchedulingType, reset_plan_states};
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
 };
-use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
-    ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt, ready};
+
+use crate::passage::{Passage, PassageExec, over};
 
 /// The time after which a task yields.
 const TURN: Duration = Duration::from_millis(10);
@@ -54,9 +52,9 @@ impl PhysicalOptimizerRule for Yielding {
         plan.transform_up(|plan| {
             let plan = match plan.downcast_ref::<NestedLoopJoinExec>() {
                 Some(join) => {
-                    let left = Arc::new(TurnsExec::new(Arc::clone(join.left()), Use::Twice));
-                    let right = Arc::new(TurnsExec::new(Arc::clone(join.right()), Use::InSlices));
-                    Arc::clone(&plan).replace_children(vec![left, right], recomputed())?
+                    let left = in_turns(Arc::clone(join.left()), Use::Twice);
+                    let right = in_turns(Arc::clone(join.right()), Use::InSlices);
+                    over(&plan, vec![left, right])?
                 }
                 None => match plan.downcast_ref::<CooperativeExec>() {
                     Some(source) => Arc::clone(source.input()),
@@ -64,7 +62,7 @@ impl PhysicalOptimizerRule for Yielding {
                     None => return Ok(Transformed::no(plan)),
                 },
             };
-            Ok(Transformed::yes(Arc::new(TurnsExec::new(plan, Use::Once))))
+            Ok(Transformed::yes(in_turns(plan, Use::Once)))
         })
         .map(|changed| changed.data)
     }
@@ -78,23 +76,22 @@ impl PhysicalOptimizerRule for Yielding {
     }
 }
 
-fn recomputed() -> ReplaceChildrenOptions {
-    ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)
-}
-
 fn is_join(plan: &dyn ExecutionPlan) -> bool {
     plan.downcast_ref::<HashJoinExec>().is_some()
         || plan.downcast_ref::<SortMergeJoinExec>().is_some()
         || plan.downcast_ref::<CrossJoinExec>().is_some()
 }
 
-/// Its input's rows, with a pause whenever a turn has gone.
+fn in_turns(input: Arc<dyn ExecutionPlan>, read: Use) -> Arc<dyn ExecutionPlan> {
+    let has_run = AtomicBool::new(false);
+    PassageExec::of(input, Arc::new(InTurns { read, has_run }))
+}
+
+/// A pause whenever a turn has gone.
 #[derive(Debug)]
-struct TurnsExec {
-    input: Arc<dyn ExecutionPlan>,
+struct InTurns {
     read: Use,
     has_run: AtomicBool,
-    properties: Arc<PlanProperties>,
 }
 
 /// What is done with an operator's rows.
@@ -107,80 +104,31 @@ enum Use {
     InSlices,
 }
 
-impl TurnsExec {
-    fn new(input: Arc<dyn ExecutionPlan>, read: Use) -> Self {
-        let properties = PlanProperties::clone(input.properties())
-            .with_scheduling_type(SchedulingType::Cooperative)
-            .into();
-        Self {
-            input,
-            read,
-            has_run: AtomicBool::new(false),
-            properties,
-        }
-    }
-}
-
-impl DisplayAs for TurnsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.read {
-            Use::InSlices => f.write_str("TurnsExec: in slices"),
-            Use::Once | Use::Twice => f.write_str("TurnsExec"),
-        }
-    }
-}
-
-impl ExecutionPlan for TurnsExec {
+impl Passage for InTurns {
     fn name(&self) -> &'static str {
         "TurnsExec"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn note(&self) -> Option<&'static str> {
+        (self.read == Use::InSlices).then_some("in slices")
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+    fn properties(&self, input: &Arc<PlanProperties>) -> Arc<PlanProperties> {
+        PlanProperties::clone(input)
+            .with_scheduling_type(SchedulingType::Cooperative)
+            .into()
     }
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input, self.read))),
-            None => internal_err!("TurnsExec has one input"),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, recomputed())
-    }
-
-    fn apply_expressions(
+    fn open(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(
-        &self,
+        input: &Arc<dyn ExecutionPlan>,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let is_again = self.read == Use::Twice && self.has_run.swap(true, Ordering::Relaxed);
         let input = match is_again {
-            true => reset_plan_states(Arc::clone(&self.input))?,
-            false => Arc::clone(&self.input),
+            true => reset_plan_states(Arc::clone(input))?,
+            false => Arc::clone(input),
         };
         Ok(Box::pin(Turns {
             input: input.execute(partition, context)?,

@@ -78,9 +78,6 @@ impl Desk {
         }
         caller.lend_rights(&mut request);
         self.caps(caller.role).hold(&mut request);
-        if request.may_name("queries") {
-            request.running = Arc::new(self.running.listed(caller));
-        }
         let query_id = &place.entry.query_id;
         let span = tracing::info_span!(
             target: TRACE,
@@ -137,7 +134,7 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
-            show_jobs(&desk, &place.entry, &mut request).await?;
+            show(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.query_holding(request, slot).await?)
         })
         .instrument(span.clone());
@@ -166,7 +163,7 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
-            show_jobs(&desk, &place.entry, &mut request).await?;
+            show(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.describe(request, slot).await?)
         })
         .instrument(span);
@@ -203,15 +200,33 @@ async fn turn(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<
     Ok(slot)
 }
 
-/// Shows the caller's jobs to a statement that asks for them.
-async fn show_jobs(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<(), Error> {
-    if !request.may_name("jobs") {
-        return Ok(());
+/// Shows the caller's queries and jobs to a statement that may ask for them, itself or by way of a view. It is
+/// a part of the query's own time.
+async fn show(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<(), Error> {
+    let (began, left) = (Instant::now(), request.timeout.unwrap_or_default());
+    let shown = async {
+        let text = desk.engine.text_with_views(&request.sql).await?;
+        if text.contains("queries") {
+            request.running = Arc::new(desk.running.listed(&entry.owner));
+        }
+        if text.contains("jobs") {
+            let jobs = desk.jobs.listed(|job| entry.owner.oversees(&job.owner));
+            let jobs = jobs.await;
+            let jobs = jobs.map_err(|error| Error::new(error.kind(), error.to_string()))?;
+            request.jobs = Arc::new(jobs);
+        }
+        Ok::<_, Error>(())
+    };
+    match tokio::time::timeout(left, shown).await {
+        Ok(shown) => shown?,
+        Err(_) => {
+            return Err(Error::new(
+                ErrorKind::Deadline,
+                format!("the query was stopped after {left:?}, while its views were looked up"),
+            ));
+        }
     }
-    let listed = desk.jobs.listed(|job| entry.owner.oversees(&job.owner));
-    let listed = listed.await;
-    let listed = listed.map_err(|error| Error::new(error.kind(), error.to_string()))?;
-    request.jobs = Arc::new(listed);
+    request.timeout = Some(left.saturating_sub(began.elapsed()));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use didymium_engine::{DescribedView, Engine, Grants, functions};
 use didymium_store::{ColumnDeclaration, Declaration, Snapshot, TableKind, ViewDefinition};
 use tonic::{Request, Response, Status};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Role};
 use crate::status::failed;
 
 /// The service over one engine's store.
@@ -41,14 +41,27 @@ impl Catalog {
         granted.map_err(|error| failed(&error))
     }
 
-    async fn described(&self, name: &str, grants: &Grants) -> Result<Table, Status> {
+    /// The sources whose rows the caller does not see yet.
+    async fn hidden(&self, caller: &Caller) -> Result<Arc<Vec<String>>, Status> {
+        match caller.role >= Role::Write {
+            true => Ok(Arc::default()),
+            false => {
+                let held_back = self.engine.held_back().await;
+                held_back.map_err(|error| failed(&error))
+            }
+        }
+    }
+
+    async fn described(&self, name: &str, caller: &Caller) -> Result<Table, Status> {
+        let grants = &caller.grants;
         let view_of_name = self.engine.view(name, grants).await;
         if let Some(found) = view_of_name.map_err(|error| failed(&error))? {
             return Ok(view(found));
         }
         self.refuse_unseen(name, grants).await?;
         let found = self.engine.store().table(name).await.map_err(of_store)?;
-        table(found.snapshot().await.map_err(of_store)?.as_ref())
+        let snapshot = found.snapshot().await.map_err(of_store)?;
+        table(&snapshot, &self.hidden(caller).await?)
     }
 }
 
@@ -58,8 +71,9 @@ impl CatalogService for Catalog {
         &self,
         request: Request<ListTablesRequest>,
     ) -> Result<Response<ListTablesResponse>, Status> {
-        let grants = Caller::of(request.extensions())?.grants;
-        let is_seen = |name: &String| grants.allows(name);
+        let caller = Caller::of(request.extensions())?;
+        let is_seen = |name: &String| caller.grants.allows(name);
+        let hidden = self.hidden(&caller).await?;
         let store = self.engine.store();
         let mut tables = Vec::new();
         let names = store.table_names().await.map_err(of_store)?;
@@ -71,7 +85,7 @@ impl CatalogService for Catalog {
                 .snapshot()
                 .await
                 .map_err(of_store)?;
-            tables.push(table(&snapshot)?);
+            tables.push(table(&snapshot, &hidden)?);
         }
         let names = store.view_names().await.map_err(of_store)?;
         for name in names.into_iter().filter(is_seen) {
@@ -92,9 +106,9 @@ impl CatalogService for Catalog {
         &self,
         request: Request<GetTableRequest>,
     ) -> Result<Response<Table>, Status> {
-        let grants = Caller::of(request.extensions())?.grants;
+        let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().name;
-        self.described(&name, &grants).await.map(Response::new)
+        self.described(&name, &caller).await.map(Response::new)
     }
 
     async fn create_table(
@@ -109,7 +123,7 @@ impl CatalogService for Catalog {
         let made = made.create_table(&declaration, self.engine.now_ms()).await;
         let snapshot = made.map_err(of_store)?.snapshot().await.map_err(of_store)?;
         tracing::info!(table = declaration.name, "table made");
-        table(&snapshot).map(Response::new)
+        table(&snapshot, &[]).map(Response::new)
     }
 
     async fn alter_table(
@@ -126,7 +140,7 @@ impl CatalogService for Catalog {
         let altered = store.alter_table(&declaration, &author, now_ms);
         let version = altered.await.map_err(of_store)?;
         tracing::info!(table = declaration.name, version, "table altered");
-        self.described(&declaration.name, &caller.grants)
+        self.described(&declaration.name, &caller)
             .await
             .map(Response::new)
     }
@@ -230,7 +244,8 @@ fn column(field: &Field, declared: Option<&ColumnDeclaration>) -> TableColumn {
     }
 }
 
-fn table(snapshot: &Snapshot) -> Result<Table, Status> {
+/// A table as it is told to someone from whom the rows of some sources are hidden.
+fn table(snapshot: &Snapshot, hidden: &[String]) -> Result<Table, Status> {
     let declaration = snapshot.declaration();
     let columns = declaration
         .map(|table| table.all_columns())
@@ -262,7 +277,7 @@ fn table(snapshot: &Snapshot) -> Result<Table, Status> {
             .unwrap_or_default(),
         kind: kind.to_owned(),
         version: Some(snapshot.version()),
-        rows: snapshot.rows(),
+        rows: snapshot.rows_without(hidden),
         key: declaration
             .map(|table| table.key.clone())
             .unwrap_or_default(),

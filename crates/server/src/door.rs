@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -10,22 +9,19 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use didymium_engine::{ErrorKind, TRACE};
-use http::{HeaderMap, StatusCode, header};
-use http_body_util::BodyExt as _;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use didymium_engine::ErrorKind;
+use http::{HeaderMap, header};
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
-use tracing::{Instrument, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::Instrument;
 
 use crate::caller::{Caller, Role};
 use crate::desk::Desk;
 use crate::failures::Failures;
 use crate::http_api::problem;
+use crate::note::Note;
 use crate::request::invalid;
-use crate::rules::{Rule, rule_of};
+use crate::rules::Rule;
 use crate::status::{refused, turned_away, unauthenticated};
 use crate::tokens::{TokenError, Tokens};
 
@@ -110,60 +106,41 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path().to_owned();
-    let peer = request.extensions().get::<TcpConnectInfo>();
-    let parent = parent(request.headers());
-    let mut note = Note {
-        peer: peer.and_then(TcpConnectInfo::remote_addr),
-        trace_id: parent.as_ref().map(|parent| parent.trace_id().to_string()),
-        span: span_of(&path, parent),
-        rule: rule_of(&path),
-        path,
-        caller: "nobody".to_owned(),
-        arrived: Instant::now(),
-        desk: Arc::clone(&desk),
-        is_noted: false,
-    };
+    let mut note = Note::of(&request, &desk);
     let is_grpc = is_grpc(request.headers());
-    match let_in(&desk, &mut note, request.headers()).await {
+    let caller = match let_in(&desk, &mut note, request.headers()).await {
+        Ok(caller) => caller,
         Err(status) => {
             note.end(status.code());
-            match is_grpc {
-                true => status.into_http::<Body>().map(axum::body::Body::new),
-                false => problem(&status),
-            }
+            return told(status, is_grpc);
         }
-        Ok(caller) => {
-            if note.rule.is_none() {
-                return unknown(&mut note, is_grpc);
-            }
-            request.extensions_mut().insert(caller);
-            let response = next.run(request).instrument(note.span.clone()).await;
-            if !is_grpc {
-                let code = response.extensions().get::<Code>().copied();
-                note.end(code.unwrap_or_else(|| code_of_http(response.status())));
-                return response;
-            }
-            if let Some(status) = Status::from_header_map(response.headers()) {
-                if is_unreadable(&status) {
-                    note.end(Code::InvalidArgument);
-                    let status =
-                        invalid(format!("the request can't be read: {}", status.message()));
-                    return status.into_http::<Body>().map(axum::body::Body::new);
-                }
-                note.end(status.code());
-                return response;
-            }
-            // The outcome of a stream comes after it.
-            response.map(|body| {
-                axum::body::Body::new(body.map_frame(move |frame| {
-                    if let Some(trailers) = frame.trailers_ref() {
-                        let status = Status::from_header_map(trailers);
-                        note.end(status.map_or(Code::Unknown, |status| status.code()));
-                    }
-                    frame
-                }))
-            })
+    };
+    if note.rule.is_none() {
+        return unknown(&mut note, is_grpc);
+    }
+    request.extensions_mut().insert(caller);
+    let response = next.run(request).instrument(note.span.clone()).await;
+    match is_grpc {
+        true => note.end_with_grpc(readable(response)),
+        false => note.end_with_http(response),
+    }
+}
+
+/// A failure before any service, as the caller's protocol has it.
+fn told(status: Status, is_grpc: bool) -> Response {
+    match is_grpc {
+        true => status.into_http::<Body>().map(axum::body::Body::new),
+        false => problem(&status),
+    }
+}
+
+/// The response, but for a request that can't be read: the transport calls that an error of ours.
+fn readable(response: Response) -> Response {
+    match Status::from_header_map(response.headers()).filter(is_unreadable) {
+        None => response,
+        Some(status) => {
+            let why = format!("the request can't be read: {}", status.message());
+            told(invalid(why), true)
         }
     }
 }
@@ -186,72 +163,7 @@ fn unknown(note: &mut Note, is_grpc: bool) -> Response {
         false => (Code::NotFound, "there is nothing here"),
     };
     note.end(code);
-    let status = Status::new(code, format!("{}: {why}", note.path));
-    match is_grpc {
-        true => status.into_http::<Body>().map(axum::body::Body::new),
-        false => problem(&status),
-    }
-}
-
-/// What is written of a call, once, when it is over: who made it, and what came of it.
-struct Note {
-    path: String,
-    /// Its rule, with the path as it stands among those that have one.
-    rule: Option<(&'static str, Rule)>,
-    caller: String,
-    peer: Option<SocketAddr>,
-    /// The caller's own trace, by which its log and ours are one.
-    trace_id: Option<String>,
-    /// The call in that trace.
-    span: Span,
-    arrived: Instant,
-    desk: Arc<Desk>,
-    is_noted: bool,
-}
-
-impl Note {
-    fn end(&mut self, code: Code) {
-        if std::mem::replace(&mut self.is_noted, true) {
-            return;
-        }
-        if let Some((path, _)) = self.rule {
-            self.desk.metrics.call_ended(path, code);
-        }
-        self.span.record("rpc.grpc.status_code", code as i32);
-        self.span.record("enduser.id", &self.caller);
-        let peer = self.peer.map(|peer| peer.to_string());
-        tracing::info!(
-            target: "didymium::audit",
-            method = self.path,
-            caller = self.caller,
-            peer,
-            trace_id = self.trace_id,
-            ?code,
-            elapsed = ?self.arrived.elapsed(),
-            "call"
-        );
-    }
-}
-
-impl Drop for Note {
-    /// A client that hangs up hears no outcome.
-    fn drop(&mut self) {
-        self.end(Code::Cancelled);
-    }
-}
-
-/// The outcome of a call by HTTP in gRPC's words.
-fn code_of_http(status: StatusCode) -> Code {
-    match status.as_u16() {
-        200..=399 => Code::Ok,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::NotFound,
-        429 => Code::ResourceExhausted,
-        503 => Code::Unavailable,
-        400..=499 => Code::InvalidArgument,
-        _ => Code::Internal,
-    }
+    told(Status::new(code, format!("{}: {why}", note.path)), is_grpc)
 }
 
 async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Caller, Status> {
@@ -273,45 +185,6 @@ async fn let_in(desk: &Desk, note: &mut Note, headers: &HeaderMap) -> Result<Cal
     note.caller.clone_from(&caller.name);
     caller.require(role)?;
     Ok(caller)
-}
-
-/// The span of the caller's that a W3C `traceparent` names.
-fn parent(headers: &HeaderMap) -> Option<SpanContext> {
-    let parent = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = parent.split('-').skip(1);
-    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length: usize| {
-        text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
-    };
-    if !is_hex(trace, 32) || !is_hex(span, 16) || !is_hex(flags, 2) {
-        return None;
-    }
-    let parent = SpanContext::new(
-        TraceId::from_hex(trace).ok()?,
-        SpanId::from_hex(span).ok()?,
-        TraceFlags::new(u8::from_str_radix(flags, 16).ok()?),
-        true,
-        TraceState::NONE,
-    );
-    parent.is_valid().then_some(parent)
-}
-
-/// A call's span, within the caller's own where it sends one.
-fn span_of(path: &str, parent: Option<SpanContext>) -> Span {
-    let span = tracing::info_span!(
-        target: TRACE,
-        "call",
-        otel.name = path,
-        otel.kind = "server",
-        rpc.grpc.status_code = tracing::field::Empty,
-        enduser.id = tracing::field::Empty,
-    );
-    if let Some(parent) = parent.filter(|_| !span.is_disabled()) {
-        let parent = opentelemetry::Context::new().with_remote_span_context(parent);
-        // It fails only where nobody takes traces.
-        let _ = span.set_parent(parent);
-    }
-    span
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

@@ -9,6 +9,7 @@ mod rows;
 mod session;
 mod sql_info;
 mod statement;
+mod transactions;
 mod xdbc;
 
 use std::sync::Arc;
@@ -170,9 +171,11 @@ impl Flight {
     ) -> Result<Statement, Status> {
         match command {
             Command::CommandStatementQuery(query) => {
+                transactions::refuse(query.transaction_id.as_ref())?;
                 self.new_statement(query.query, caller, headers)
             }
             Command::CommandStatementUpdate(update) => {
+                transactions::refuse(update.transaction_id.as_ref())?;
                 self.new_statement(update.query, caller, headers)
             }
             Command::CommandPreparedStatementQuery(prepared) => {
@@ -224,9 +227,7 @@ impl Flight {
 
     async fn prepare(&self, request: &Request<Action>, caller: &Caller) -> Result<Vec<u8>, Status> {
         let create: ActionCreatePreparedStatementRequest = unpacked(&request.get_ref().body)?;
-        if create.transaction_id.is_some() {
-            return Err(no_transactions());
-        }
+        transactions::refuse(create.transaction_id.as_ref())?;
         let statement = self.new_statement(create.query, caller, request.metadata())?;
         let described = self
             .desk
@@ -455,8 +456,8 @@ impl FlightService for Flight {
             session::SET => session::set(body, session(), seal)?,
             session::GET => session::get(&session()),
             session::CLOSE => session::close(),
-            "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
-                return Err(no_transactions());
+            action if transactions::ACTIONS.contains(&action) => {
+                return Err(transactions::unsupported());
             }
             other => {
                 return Err(refused(
@@ -513,9 +514,6 @@ impl Flight {
             Command::CommandStatementIngest(ingest) => {
                 self.ingest(ingest, data, caller, headers).await?
             }
-            Command::CommandStatementUpdate(update) if update.transaction_id.is_some() => {
-                return Err(no_transactions());
-            }
             command @ (Command::CommandStatementUpdate(_)
             | Command::CommandPreparedStatementUpdate(_)) => {
                 let statement = self.statement(command, caller, headers)?;
@@ -555,13 +553,6 @@ fn not_known(command: &Command) -> Status {
         .unwrap_or_default()
         .to_owned();
     refused(ErrorKind::Unsupported, format!("{name} is not supported"))
-}
-
-fn no_transactions() -> Status {
-    refused(
-        ErrorKind::Unsupported,
-        "there are no transactions: each load is one, and statements read one snapshot",
-    )
 }
 
 fn flight_info(

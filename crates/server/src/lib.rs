@@ -16,6 +16,7 @@ mod jobs;
 mod loads;
 mod memory;
 mod metrics;
+mod note;
 mod owners;
 mod query;
 mod request;

@@ -18,6 +18,7 @@ pub(crate) const MAY_LAND: &str =
 /// The memory that loads may take together.
 #[derive(Debug)]
 pub(crate) struct Loads {
+    bytes: usize,
     /// A permit for each byte.
     memory: Arc<Semaphore>,
 }
@@ -36,6 +37,7 @@ pub(crate) enum Refused {
 impl Loads {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
+            bytes,
             memory: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
         }
     }
@@ -71,7 +73,7 @@ impl Desk {
         &self,
         caller: &Caller,
         table: &str,
-        request: LoadRequest,
+        mut request: LoadRequest,
         create: bool,
         held: Held,
     ) -> Result<(Loaded, Option<Declaration>), Refused> {
@@ -87,6 +89,8 @@ impl Desk {
         }
         let (files, dry_run) = (request.inputs.len(), request.options.dry_run);
         tracing::info!(table, caller = caller.name, files, dry_run, "load");
+        // A small file may be a large one, packed.
+        request.options.unpacked_bytes = Some(self.loads.bytes as u64);
         let into = table.to_owned();
         #[expect(
             clippy::disallowed_methods,

@@ -24,6 +24,8 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Arc<Statistics>,
     /// The order of its rows.
     pub(crate) order: FileOrder,
+    /// The bytes of a row on average, where rows are long; else 0.
+    pub(crate) row_bytes: usize,
 }
 
 impl DataFile {

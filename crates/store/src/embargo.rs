@@ -1,22 +1,24 @@
 //! Sources whose figures are not yet for everybody.
 //!
 //! A source may carry the moment of its release (`release_at`). Until then its rows, and its own row among the
-//! sources, are hidden from those who only read.
+//! sources, are hidden from those who only read. So is what would tell of them: how many rows, bytes and files
+//! there are where theirs may be among them, the loads that brought nothing else, and whatever a plan knows of
+//! the files below the step that leaves the rows out.
+//!
+//! The log says of each file which sources come first and last in it. Files are not read to find out more: where
+//! a hidden source may be in one, it is taken to be.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+mod released;
+mod span;
+mod unpruned;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema, TimeUnit};
-use datafusion::common::{Result as PlanResult, internal_err};
-use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::col;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::filter::FilterExec;
+use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::{Error, OfSources, Result, Snapshot, Table};
+use crate::data_file::DataFile;
+use crate::{CommitRecord, Error, FileSummary, OfSources, Result, Snapshot, Table};
+pub(crate) use released::without;
+pub(crate) use span::Span;
+pub use unpruned::Unpruned;
 
 /// The column that names a row's source.
 pub(crate) const SOURCE: &str = "source_id";
@@ -53,97 +55,55 @@ impl Table {
     }
 }
 
-/// The rows of a plan, whose columns include the source, that are of none of the hidden sources, which
-/// are given in order.
-pub(crate) fn without(
-    plan: Arc<dyn ExecutionPlan>,
-    hidden: &Arc<Vec<String>>,
-) -> PlanResult<Arc<dyn ExecutionPlan>> {
-    let released = Released {
-        source: col(SOURCE, &plan.schema())?,
-        hidden: Arc::clone(hidden),
-    };
-    Ok(Arc::new(FilterExec::try_new(Arc::new(released), plan)?))
-}
-
-/// Whether a row is of a source that is released. A plan shows its steps to whoever asks for it, so this
-/// one does not say which sources are not.
-struct Released {
-    source: Arc<dyn PhysicalExpr>,
-    hidden: Arc<Vec<String>>,
-}
-
-impl PhysicalExpr for Released {
-    fn data_type(&self, _: &Schema) -> PlanResult<DataType> {
-        Ok(DataType::Boolean)
+/// What is told of a table to those from whom some sources are hidden, which are given in order.
+impl Snapshot {
+    /// Whether its rows name their sources.
+    pub fn names_sources(&self) -> bool {
+        self.schema.index_of(SOURCE).is_ok()
     }
 
-    fn nullable(&self, _: &Schema) -> PlanResult<bool> {
-        Ok(false)
+    /// Whether rows of these sources may be in the table.
+    pub fn may_hold(&self, hidden: &[String]) -> bool {
+        self.files.iter().any(|file| self.may_be_in(file, hidden))
     }
 
-    fn evaluate(&self, batch: &RecordBatch) -> PlanResult<ColumnarValue> {
-        let sources = self.source.evaluate(batch)?.into_array(batch.num_rows())?;
-        let Some(sources) = sources.as_string_opt::<i32>() else {
-            return internal_err!("a source is no text");
-        };
-        let is_hidden = |source: &str| {
-            let found = self
-                .hidden
-                .binary_search_by(|hidden| hidden.as_str().cmp(source));
-            found.is_ok()
-        };
-        let seen = sources.iter().map(|source| !source.is_some_and(is_hidden));
-        Ok(ColumnarValue::Array(Arc::new(BooleanArray::from_iter(
-            seen.map(Some),
-        ))))
+    /// The rows of all files; `None` where the log does not know them, and where hidden ones may be among them.
+    pub fn rows_without(&self, hidden: &[String]) -> Option<u64> {
+        match self.may_hold(hidden) {
+            true => None,
+            false => self.rows(),
+        }
     }
 
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.source]
+    /// The data files in which there are no hidden rows.
+    pub fn files_without<'a>(
+        &'a self,
+        hidden: &'a [String],
+    ) -> impl Iterator<Item = FileSummary<'a>> {
+        let files = self.files().zip(&self.files);
+        let files = files.filter(move |(_, file)| !self.may_be_in(file, hidden));
+        files.map(|(summary, _)| summary)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> PlanResult<Arc<dyn PhysicalExpr>> {
-        let [source] = children.as_slice() else {
-            return internal_err!("a row has one source");
-        };
-        Ok(Arc::new(Self {
-            source: Arc::clone(source),
-            hidden: Arc::clone(&self.hidden),
-        }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
+    fn may_be_in(&self, file: &DataFile, hidden: &[String]) -> bool {
+        match self.schema.index_of(SOURCE) {
+            Ok(column) => Span::of_file(file, column).may_hold(hidden),
+            Err(_) => false,
+        }
     }
 }
 
-impl fmt::Display for Released {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("released")
+/// The same of a commit of a table whose rows name their sources.
+impl CommitRecord {
+    /// Whether it is hidden: a file that it added holds nothing but hidden rows. A correction brings such a file
+    /// beside those that it writes anew.
+    pub fn is_hidden(&self, hidden: &[String]) -> bool {
+        self.added.iter().any(|span| span.is_only_of(hidden))
     }
-}
 
-impl fmt::Debug for Released {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl PartialEq for Released {
-    fn eq(&self, other: &Self) -> bool {
-        self.source.eq(&other.source) && self.hidden == other.hidden
-    }
-}
-
-impl Eq for Released {}
-
-impl Hash for Released {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
-        self.hidden.hash(state);
+    /// The rows in the files that it added; `None` where hidden ones may be among them.
+    pub fn rows_without(&self, hidden: &[String]) -> Option<u64> {
+        let may_hold = self.added.iter().any(|span| span.may_hold(hidden));
+        (!may_hold).then_some(self.rows_added)
     }
 }

@@ -59,6 +59,9 @@ pub enum Error {
     /// The storage has no room for what was to be written, and it is not there.
     #[error("{0}; make room, then try again")]
     Full(String),
+    /// A load whose files hold more than it may, once they are unpacked; nothing of it was written.
+    #[error("{0}")]
+    TooLarge(String),
     /// A broken promise of our own.
     #[error("{0}")]
     Internal(String),
@@ -83,6 +86,8 @@ pub enum Kind {
     Unavailable,
     /// Make room first.
     Full,
+    /// Load less at once.
+    TooLarge,
     /// Report it.
     Internal,
 }
@@ -99,6 +104,7 @@ impl Error {
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Unavailable(_) => Kind::Unavailable,
             Self::Full(_) => Kind::Full,
+            Self::TooLarge(_) => Kind::TooLarge,
             Self::Internal(_) => Kind::Internal,
         }
     }

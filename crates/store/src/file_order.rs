@@ -15,7 +15,7 @@ use crate::layout::{comparator, internal};
 use crate::{Declaration, Result, TableKind};
 
 /// The columns that our writer sorted the file by.
-const SORTED_BY: &str = "didymium.sorted_by";
+pub(crate) const SORTED_BY: &str = "didymium.sorted_by";
 
 /// Whether every series has each period once in the file.
 const UNIQUE_PERIODS: &str = "didymium.unique_periods";

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::commit::actions;
+use crate::embargo::Span;
 use crate::{Result, Snapshot, Table};
 
 /// One commit of a table.
@@ -32,6 +33,8 @@ pub struct CommitRecord {
     pub made_by: Option<String>,
     /// Rows in the files that it added.
     pub rows_added: u64,
+    /// Their sources, file by file.
+    pub(crate) added: Vec<Span>,
 }
 
 impl CommitRecord {
@@ -104,9 +107,11 @@ fn record(version: u64, entry: &[u8]) -> CommitRecord {
             record.reason = text(&ours["reason"]);
             record.made_by = text(&ours["madeBy"]);
         }
-        if let Some(statistics) = action["add"]["stats"].as_str() {
+        if let Some(add) = action.get("add") {
+            let statistics = add["stats"].as_str().unwrap_or_default();
             let statistics: Value = serde_json::from_str(statistics).unwrap_or_default();
             record.rows_added += statistics["numRecords"].as_u64().unwrap_or_default();
+            record.added.push(Span::of_add(add, &statistics));
         }
     }
     record

@@ -25,6 +25,7 @@ mod layout;
 mod load;
 mod local;
 mod location;
+mod long_rows;
 mod own_files;
 mod own_tables;
 mod parts;
@@ -47,6 +48,7 @@ pub use compact::Compacted;
 pub use declaration::{
     ColumnDeclaration, ColumnType, Declaration, Measure, TableKind, Total, is_identifier,
 };
+pub use embargo::Unpruned;
 pub use error::{Error, Kind, Result};
 pub use exports::Exports;
 pub use fault::{Fault, Faults};

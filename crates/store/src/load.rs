@@ -6,17 +6,20 @@ mod columnar;
 mod complete;
 mod csv;
 mod infer;
+mod lz4;
 mod mapping;
 mod ndjson;
 mod prepare;
 mod present;
 mod progress;
 mod raw;
+mod room;
 mod sorted;
 mod supersede;
 mod text;
 mod totals;
 mod units;
+mod unpacked;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -122,6 +125,8 @@ pub struct LoadOptions {
     pub over_version: Option<u64>,
     /// What made the rows, for the table's history.
     pub made_by: Option<String>,
+    /// What its Arrow and Parquet files may unpack to together, in bytes; `None` for as much as there is memory.
+    pub unpacked_bytes: Option<u64>,
     /// Checks everything and writes nothing.
     pub dry_run: bool,
 }
@@ -151,8 +156,9 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Faulty`] with every fault of the files; [`Error::AlreadyExists`] where the load's name
-    /// stands for another load; [`Error::Conflict`] after many lost races; [`Error::Unavailable`] where
-    /// the storage fails. Nothing is loaded then.
+    /// stands for another load; [`Error::TooLarge`] where files unpack to more than they may;
+    /// [`Error::Conflict`] after many lost races; [`Error::Unavailable`] where the storage fails. Nothing is
+    /// loaded then.
     pub async fn load(&self, request: LoadRequest) -> Result<Loaded> {
         let (snapshot, delta) = self.refreshed().await?;
         let declaration = snapshot.declaration().cloned().ok_or_else(|| {

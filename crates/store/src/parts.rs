@@ -126,6 +126,7 @@ mod tests {
                 splits: splits.collect(),
                 ..FileOrder::default()
             },
+            row_bytes: 0,
         }
     }
 

@@ -8,6 +8,7 @@ use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
 
 use crate::data_file::{DataFile, FileStatistics};
 use crate::file_order::FileOrder;
+use crate::long_rows;
 use crate::{Declaration, Error, Result};
 
 /// What a statement reads: the files of one version, which never change.
@@ -66,6 +67,12 @@ impl Snapshot {
         rows.map(|rows| rows.map(|rows| *rows as u64)).sum()
     }
 
+    /// The bytes of a row on average, of the file whose rows are the longest; 0 where all are short.
+    pub fn row_bytes(&self) -> usize {
+        let files = self.files.iter();
+        files.map(|file| file.row_bytes).max().unwrap_or_default()
+    }
+
     /// The size of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -115,7 +122,9 @@ impl Snapshot {
                 let field = schema.field_with_name(name).ok()?;
                 Some(field.data_type().clone())
             };
-            let order = FileOrder::of_tags(add.tags.unwrap_or_default(), type_of);
+            let tags = add.tags.unwrap_or_default();
+            let row_bytes = long_rows::of_tags(&tags);
+            let order = FileOrder::of_tags(tags, type_of);
             let statistics = statistics
                 .unwrap_or_default()
                 .in_schema(&schema, !order.sorted_by.is_empty());
@@ -125,6 +134,7 @@ impl Snapshot {
                 modified_ms: add.modification_time,
                 statistics: Arc::new(statistics),
                 order,
+                row_bytes,
             });
         }
         Ok(Self {

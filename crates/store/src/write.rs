@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::data_file::{FileStatistics, bound};
 use crate::file_order::{FileOrder, OrderWatch};
+use crate::long_rows::LengthWatch;
 use crate::{Declaration, Error, Result, TableKind};
 
 /// Rows of a row group: small enough to skip well, large enough to compress.
@@ -36,6 +37,7 @@ pub(crate) struct NewFile {
     size: usize,
     statistics: FileStatistics,
     order: FileOrder,
+    lengths: LengthWatch,
 }
 
 /// Encodes rows that are sorted as the declaration says.
@@ -51,6 +53,7 @@ pub(crate) struct FileWriter {
     rows: usize,
     statistics: Bounds,
     order: OrderWatch,
+    lengths: LengthWatch,
 }
 
 impl FileWriter {
@@ -64,6 +67,7 @@ impl FileWriter {
             rows: 0,
             statistics: Bounds::default(),
             order: OrderWatch::new(declaration),
+            lengths: LengthWatch::default(),
         })
     }
 
@@ -71,6 +75,7 @@ impl FileWriter {
         self.writer.write(rows).map_err(unwritable)?;
         self.rows += rows.num_rows();
         self.statistics.add(rows);
+        self.lengths.add(rows);
         self.order.add(rows)
     }
 
@@ -88,6 +93,7 @@ impl FileWriter {
             bytes: bytes.into(),
             statistics: self.statistics.finish(self.rows),
             order: self.order.finish(),
+            lengths: self.lengths,
         })
     }
 }
@@ -131,7 +137,13 @@ impl NewFile {
             modification_time: now_ms,
             data_change,
             stats: Some(statistics),
-            tags: Some(self.order.tags()),
+            tags: Some(
+                self.order
+                    .tags()
+                    .into_iter()
+                    .chain(self.lengths.tag())
+                    .collect(),
+            ),
             deletion_vector: None,
             base_row_id: None,
             default_row_commit_version: None,

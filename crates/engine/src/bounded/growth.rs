@@ -67,6 +67,11 @@ impl Growth {
         self != Self::PatternReplaced
     }
 
+    /// Whether what is foretold is a size, and not a work.
+    pub(crate) fn is_size(self) -> bool {
+        !matches!(self, Self::Product | Self::Factor)
+    }
+
     /// The bytes of the result in each row.
     pub(crate) fn sizes(self, args: &[ColumnarValue], rows: usize) -> Result<Vec<u64>> {
         let columns = args
@@ -278,7 +283,7 @@ fn step_of(step: &ColumnSizes, start: &ColumnSizes, row: usize) -> Result<f64> {
 }
 
 /// The bytes of each value.
-pub(super) fn row_bytes(array: &ArrayRef) -> Vec<u64> {
+pub(crate) fn row_bytes(array: &ArrayRef) -> Vec<u64> {
     fn lengths<O: Copy + Into<i64>>(offsets: &[O], each: u64) -> Vec<u64> {
         let length = |pair: &[O]| (pair[1].into() - pair[0].into()) as u64;
         offsets

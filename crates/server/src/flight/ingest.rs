@@ -3,8 +3,10 @@
 use std::panic::AssertUnwindSafe;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use arrow_flight::FlightData;
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
 use didymium_engine::{CATALOG_NAME, ErrorKind, SCHEMA_NAMES};
 use didymium_model::Day;
@@ -14,8 +16,8 @@ use futures::{FutureExt, TryStreamExt};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::Flight;
-use super::rows::decoded;
+use super::rows::{decoded, status_of};
+use super::{Flight, transactions};
 use crate::caller::{Caller, Role};
 use crate::loads::Held;
 use crate::request::invalid;
@@ -36,6 +38,7 @@ impl Flight {
         caller: &Caller,
         headers: &MetadataMap,
     ) -> Result<i64, Status> {
+        transactions::refuse(command.transaction_id.as_ref())?;
         let table = table_of(&command)?;
         let options = options_of(&command, headers)?;
         // Before its rows take memory.
@@ -89,16 +92,15 @@ impl Flight {
         held: &mut Held,
     ) -> Result<(Vec<u8>, i64), Status> {
         let unwritable = |error| invalid(format!("the rows can't be read: {error}"));
+        let begun = |schema: &Schema| StreamWriter::try_new(Vec::new(), schema).map_err(unwritable);
         let mut writer: Option<StreamWriter<Vec<u8>>> = None;
         let (mut rows, mut known) = (0, 0);
-        let mut batches = std::pin::pin!(decoded(data));
+        let mut batches = decoded(data);
         // Flight's decoder panics on some malformed schemas.
         while let Some(batch) = unpanicked(batches.try_next()).await? {
             let stream = match &mut writer {
                 Some(stream) => stream,
-                none => none.insert(
-                    StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(unwritable)?,
-                ),
+                none => none.insert(begun(&batch.schema())?),
             };
             stream.write(&batch).map_err(unwritable)?;
             rows += batch.num_rows() as i64;
@@ -106,7 +108,12 @@ impl Flight {
             self.desk.loads.hold(written - known, held)?;
             known = written;
         }
-        let writer = writer.ok_or_else(|| invalid("the stream holds no rows"))?;
+        // A frame without rows comes as its schema alone.
+        let writer = match (writer, batches.schema()) {
+            (Some(writer), _) => writer,
+            (None, Some(schema)) => begun(schema)?,
+            (None, None) => return Err(invalid("the stream holds no schema")),
+        };
         Ok((writer.into_inner().map_err(unwritable)?, rows))
     }
 }
@@ -117,7 +124,7 @@ pub(super) async fn batches(
 ) -> Result<Vec<RecordBatch>, Status> {
     let mut batches = Vec::new();
     let mut bytes = 0;
-    let mut stream = std::pin::pin!(decoded(data));
+    let mut stream = decoded(data);
     while let Some(batch) = unpanicked(stream.try_next()).await? {
         bytes += batch.get_array_memory_size();
         batches.push(batch);
@@ -130,9 +137,11 @@ pub(super) async fn batches(
     Ok(batches)
 }
 
-async fn unpanicked<T>(read: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let read = AssertUnwindSafe(read).catch_unwind().await;
-    read.unwrap_or_else(|_| Err(invalid("the rows can't be read: their schema is malformed")))
+async fn unpanicked<T>(read: impl Future<Output = Result<T, FlightError>>) -> Result<T, Status> {
+    match AssertUnwindSafe(read).catch_unwind().await {
+        Ok(read) => read.map_err(status_of),
+        Err(_) => Err(invalid("the rows can't be read: their schema is malformed")),
+    }
 }
 
 fn table_of(command: &CommandStatementIngest) -> Result<String, Status> {

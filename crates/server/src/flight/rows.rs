@@ -48,13 +48,13 @@ pub(super) fn encoded(
         .boxed()
 }
 
-/// The rows of a client's stream.
+/// The rows of a client's stream, which knows their schema where there are none, too.
 pub(super) fn decoded(
     data: BoxStream<'static, Result<FlightData, Status>>,
-) -> impl Stream<Item = Result<RecordBatch, Status>> + Send {
+) -> FlightRecordBatchStream {
     let data = data.and_then(|message| async { refuse_compressed(message) });
     let data = data.map_err(|status| FlightError::Tonic(Box::new(status)));
-    FlightRecordBatchStream::new_from_flight_data(data).map_err(status_of)
+    FlightRecordBatchStream::new_from_flight_data(data)
 }
 
 /// A compressed buffer says itself how much memory to take for it, before anything can be counted.
@@ -71,7 +71,8 @@ fn refuse_compressed(message: FlightData) -> Result<FlightData, Status> {
     }
 }
 
-fn status_of(error: FlightError) -> Status {
+/// What is said of rows that can't be read.
+pub(super) fn status_of(error: FlightError) -> Status {
     match error {
         FlightError::Tonic(status) => *status,
         error => invalid(format!("the rows can't be read: {error}")),

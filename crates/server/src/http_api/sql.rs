@@ -95,8 +95,8 @@ async fn answer(desk: &Arc<Desk>, request: Request) -> Result<Response, Status> 
         first,
     };
     let body = stream::try_unfold(rest, |mut rest| async move {
-        let part = rest.next().await.map_err(std::io::Error::other)?;
-        Ok::<_, std::io::Error>(part.map(|part| (Bytes::from(part), rest)))
+        let part = rest.next().await?;
+        Ok::<_, Status>(part.map(|part| (Bytes::from(part), rest)))
     });
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();

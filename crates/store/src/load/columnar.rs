@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::errors::ParquetError;
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, RecordBatchReader,
+    new_null_array,
+};
 use arrow::buffer::Buffer;
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{Field, SchemaRef};
@@ -18,27 +22,51 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::raw::{PART_ROWS, Raw};
-use super::{Input, InputFormat};
-use crate::{Fault, Faults, Result};
+use super::room::Room;
+use super::{Input, InputFormat, unpacked};
+use crate::{Error, Fault, Faults, Result};
 
 /// What an Arrow file begins with; a stream follows, then an index that is not needed.
 const ARROW_FILE: &[u8] = b"ARROW1\0\0";
 
+/// Rows of a Parquet file that are decoded before their bytes are counted.
+const STEP_ROWS: usize = 1024;
+
+/// Why a file gives no rows.
+enum Unread {
+    /// It is not what its form wants.
+    Unreadable(String),
+    Refused(Error),
+}
+
+impl From<ArrowError> for Unread {
+    fn from(error: ArrowError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<ParquetError> for Unread {
+    fn from(error: ParquetError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Reads all columns, in parts. None where the file is not readable.
-pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Vec<Raw>> {
+pub(super) fn read(input: &Input, room: &Room, faults: &mut Faults) -> Result<Vec<Raw>> {
     let (form, rows) = match input.format {
-        InputFormat::Arrow => (
-            "Arrow",
-            arrow(&input.bytes).map_err(|error| error.to_string()),
-        ),
-        _ => (
-            "Parquet",
-            parquet(&input.bytes).map_err(|error| error.to_string()),
-        ),
+        InputFormat::Arrow => ("Arrow", arrow(input, room)),
+        _ => ("Parquet", parquet(input, room)),
     };
     let batches = match rows {
         Ok(batches) => batches,
-        Err(error) => {
+        Err(Unread::Refused(error)) => return Err(error),
+        Err(Unread::Unreadable(error)) => {
             faults.add(Fault {
                 file: input.name.clone(),
                 row: 0,
@@ -64,27 +92,80 @@ pub(super) fn read(input: &Input, faults: &mut Faults) -> Result<Vec<Raw>> {
 }
 
 /// The rows of a Parquet file, several of its groups at once. One batch at least.
-fn parquet(bytes: &Bytes) -> Result<Vec<RecordBatch>, ParquetError> {
-    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())?;
-    let rows = metadata.metadata().row_groups().iter();
-    let groups = in_parts(rows.map(|group| group.num_rows() as usize));
+fn parquet(input: &Input, room: &Room) -> Result<Vec<RecordBatch>, Unread> {
+    let metadata = ArrowReaderMetadata::load(&input.bytes, ArrowReaderOptions::new())?;
+    let groups = metadata.metadata().row_groups();
+    let stated = groups.iter().map(|group| group.total_byte_size());
+    let stated = stated.map(|bytes| u64::try_from(bytes).unwrap_or_default());
+    room.unpack(&input.name, stated.fold(0, u64::saturating_add))?;
+    let groups = in_parts(groups.iter().map(|group| group.num_rows() as usize));
     let read = |groups: Range<usize>| {
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
+        let bytes = input.bytes.clone();
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata.clone());
         let reader = reader.with_row_groups(groups.collect());
-        let reader = reader.with_batch_size(PART_ROWS).build()?;
-        Ok(reader.collect::<Result<Vec<_>, _>>()?)
+        in_steps(reader.with_batch_size(STEP_ROWS).build()?, input, room)
     };
     let batches = groups.into_par_iter().map(read);
-    let batches = batches.collect::<Result<Vec<_>, ParquetError>>()?.concat();
+    let batches = batches.collect::<Result<Vec<_>, Unread>>()?.concat();
     Ok(match batches.is_empty() {
         true => vec![RecordBatch::new_empty(Arc::clone(metadata.schema()))],
         false => batches,
     })
 }
 
+/// The rows of some groups in parts. A footer need not say what pages unpack to, and a word that stands in
+/// many rows is written once: so rows are counted as they come, few at once.
+fn in_steps(
+    reader: ParquetRecordBatchReader,
+    input: &Input,
+    room: &Room,
+) -> Result<Vec<RecordBatch>, Unread> {
+    let schema = reader.schema();
+    let (mut parts, mut steps, mut rows) = (Vec::new(), Vec::new(), 0);
+    for step in reader {
+        let step = step?;
+        room.decode(&input.name, bytes_of(&step)?)?;
+        rows += step.num_rows();
+        steps.push(step);
+        if rows >= PART_ROWS {
+            parts.push(concat_batches(&schema, &steps)?);
+            (steps, rows) = (Vec::new(), 0);
+        }
+    }
+    if rows > 0 {
+        parts.push(concat_batches(&schema, &steps)?);
+    }
+    Ok(parts)
+}
+
+/// The bytes of rows, whose words stand by themselves in what is made of them.
+fn bytes_of(rows: &RecordBatch) -> Result<u64, ArrowError> {
+    let columns = rows.columns().iter().map(bytes_of_column);
+    Ok(columns.sum::<Result<usize, ArrowError>>()? as u64)
+}
+
+/// The bytes of a column as it will be: a word of a dictionary will stand in each row that means it.
+fn bytes_of_column(column: &ArrayRef) -> Result<usize, ArrowError> {
+    let Some(coded) = column.as_any_dictionary_opt() else {
+        return bytes_of_values(&column.to_data());
+    };
+    let words = coded.values();
+    let mean = bytes_of_values(&words.to_data())? / words.len().max(1);
+    Ok(mean.saturating_mul(column.len()))
+}
+
+fn bytes_of_values(values: &ArrayData) -> Result<usize, ArrowError> {
+    match values.child_data() {
+        // Where there are none, there may be no buffers either.
+        _ if values.is_empty() => Ok(0),
+        [] => values.get_slice_memory_size(),
+        parts => parts.iter().map(bytes_of_values).sum(),
+    }
+}
+
 /// By the decoder that never reserves what a damaged length asks for.
-fn arrow(bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+fn arrow(input: &Input, room: &Room) -> Result<Vec<RecordBatch>, Unread> {
+    let bytes: &[u8] = &input.bytes;
     let is_file = bytes.starts_with(ARROW_FILE);
     let stream = match is_file {
         true => stream_of(bytes).ok_or_else(|| ArrowError::IpcError("it has no end".to_owned()))?,
@@ -92,16 +173,18 @@ fn arrow(bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     };
     // In memory of its own, which is aligned.
     let mut buffer = Buffer::from(stream);
+    room.unpack(&input.name, unpacked::of_stream(&buffer)?)?;
     let mut decoder = StreamDecoder::new();
     let mut batches: Vec<RecordBatch> = Vec::new();
     while !buffer.is_empty() {
         let Some(batch) = decoder.decode(&mut buffer)? else {
             break;
         };
+        room.decode(&input.name, bytes_of(&batch)?)?;
         batches.push(batch);
     }
     let Some(schema) = decoder.schema() else {
-        return Err(ArrowError::IpcError("it has no schema".to_owned()));
+        return Err(ArrowError::IpcError("it has no schema".to_owned()).into());
     };
     if !is_file {
         decoder.finish()?;

@@ -10,6 +10,7 @@ use didymium_model::{Day, PrintedNumber};
 
 use super::prepare::sets;
 use super::raw::{Raw, texts};
+use super::room::Room;
 use super::{Input, LoadOptions};
 use crate::layout::internal;
 use crate::standard_columns::{BASIS, LOAD_ID, SERIES, standard_columns};
@@ -24,13 +25,14 @@ use crate::{
 /// columns that tell its rows apart: texts first, then days.
 ///
 /// # Errors
-/// [`Error::Faulty`] where the files can't be read, [`Error::Invalid`] where no columns tell the rows
-/// apart.
+/// [`Error::Faulty`] where the files can't be read, [`Error::TooLarge`] where they hold too much,
+/// [`Error::Invalid`] where no columns tell the rows apart.
 pub(super) fn infer(name: &str, inputs: &[Input], options: &LoadOptions) -> Result<Declaration> {
     let mut faults = Faults::default();
+    let room = Room::of(options);
     let mut files = Vec::new();
     for input in inputs {
-        files.extend(sets(input, options, &mut faults)?);
+        files.extend(sets(input, options, &room, &mut faults)?);
     }
     if !faults.is_empty() {
         return Err(Error::Faulty(faults));
@@ -207,10 +209,12 @@ fn plain(name: &str, mut columns: Vec<ColumnDeclaration>, files: &[Raw]) -> Resu
             "table {name}: no columns without gaps tell the file's rows apart: mend the file, or declare a table whose key does"
         )));
     }
-    // The last ones go first, so that a series' name stays before its days.
+    // The last ones go first, so that a series' name stays before its days. No rows say nothing of what tells
+    // them apart.
+    let has_rows = files.iter().any(|file| file.rows() > 0);
     for index in key.clone().into_iter().rev() {
         let others: Vec<usize> = key.iter().copied().filter(|it| *it != index).collect();
-        if !others.is_empty() && tells_apart(&names(&columns, &others), files)? {
+        if has_rows && !others.is_empty() && tells_apart(&names(&columns, &others), files)? {
             key = others;
         }
     }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::check::check;
 use super::complete::{Place, complete, file_columns, split_periods};
 use super::raw::{Raw, texts};
+use super::room::Room;
 use super::sorted::{Part, Sorted};
 use super::{Input, InputFormat, LoadOptions, LoadRequest, Stage, cells, totals, units};
 use crate::layout::internal;
@@ -36,6 +37,7 @@ pub(super) fn prepare(
 ) -> Result<Sorted> {
     let (inputs, options) = (&request.inputs, &request.options);
     let mut faults = Faults::default();
+    let room = Room::of(options);
     let mut parts = Vec::new();
     for (input, place) in inputs.iter().zip(0..) {
         request.progress.enter(Stage::Reading {
@@ -43,7 +45,7 @@ pub(super) fn prepare(
             place: place as usize + 1,
             of: inputs.len(),
         });
-        let mut raw = Raw::read(input, encoding(options), &mut faults)?;
+        let mut raw = Raw::read(input, encoding(options), &room, &mut faults)?;
         if !declaration.totals.is_empty() {
             // A total's parts may stand anywhere in the file.
             raw = Raw::whole(&raw)?.into_iter().collect();
@@ -131,9 +133,14 @@ impl Checking<'_> {
 }
 
 /// A file's rows by the table's names, in parts: more of them where a row of the file becomes several.
-pub(super) fn sets(input: &Input, options: &LoadOptions, faults: &mut Faults) -> Result<Vec<Raw>> {
+pub(super) fn sets(
+    input: &Input,
+    options: &LoadOptions,
+    room: &Room,
+    faults: &mut Faults,
+) -> Result<Vec<Raw>> {
     let mut sets = Vec::new();
-    for raw in Raw::read(input, encoding(options), faults)? {
+    for raw in Raw::read(input, encoding(options), room, faults)? {
         let mut of_part = Faults::default();
         sets.extend(named(raw, input, options, &mut of_part)?);
         faults.extend(of_part);

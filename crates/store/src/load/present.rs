@@ -95,6 +95,10 @@ impl Table {
         snapshot: &Snapshot,
     ) -> Result<Verdict> {
         let rows = prepared.count() as u32;
+        if rows == 0 {
+            // It has no bounds, so every file would seem to overlap it.
+            return Ok(Verdict::default());
+        }
         let overlapping = self.overlapping(declaration, prepared, snapshot);
         if overlapping.is_empty() {
             return Ok(Verdict {

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
 
+use super::room::Room;
 use super::{Input, InputFormat, columnar, csv, ndjson};
 use crate::layout::internal;
 use crate::{Fault, Faults, Result};
@@ -29,13 +30,14 @@ impl Raw {
     pub(super) fn read(
         input: &Input,
         encoding: Option<&str>,
+        room: &Room,
         faults: &mut Faults,
     ) -> Result<Vec<Self>> {
         let encoding = input.encoding.as_deref().or(encoding);
         let parts = match input.format {
             InputFormat::Csv => csv::read(input, encoding, faults),
             InputFormat::NdJson => ndjson::read(input, encoding, faults),
-            InputFormat::Parquet | InputFormat::Arrow => columnar::read(input, faults),
+            InputFormat::Parquet | InputFormat::Arrow => columnar::read(input, room, faults),
         };
         Ok(parts?.into_iter().flat_map(Self::in_parts).collect())
     }
