@@ -8,10 +8,11 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamDecoder;
+use async_trait::async_trait;
 use didymium_api::v1::query_response::Payload;
 use didymium_api::v1::query_service_client::QueryServiceClient;
 use didymium_api::v1::{Date, QueryRequest, QueryResponse};
-use didymium_engine::{Engine, QueryResult};
+use didymium_engine::{Engine, Known, ListedJob, QueryResult, RunningQuery};
 use didymium_jobs::Overview;
 use didymium_model::Day;
 use didymium_store::Store;
@@ -57,6 +58,23 @@ pub(crate) struct Remote {
     complete: bool,
 }
 
+/// What a process knows that opened the store itself.
+#[derive(Debug)]
+struct Beside(Overview);
+
+#[async_trait]
+impl Known for Beside {
+    fn queries(&self) -> Vec<RunningQuery> {
+        Vec::new()
+    }
+
+    /// Servers run them, not this process.
+    async fn jobs(&self) -> didymium_engine::Result<Vec<ListedJob>> {
+        let listed = self.0.listed(|_| true, |_| None).await;
+        listed.map_err(|error| didymium_engine::Error::new(error.kind(), error.to_string()))
+    }
+}
+
 impl Rows {
     /// Starts a query.
     pub(crate) async fn of(target: &TargetArgs, question: Question) -> Result<Self, Failure> {
@@ -70,20 +88,17 @@ impl Rows {
 
     async fn embedded(store: Arc<Store>, question: Question) -> Result<Self, Failure> {
         let engine = engine(store)?;
-        let mut request = didymium_engine::QueryRequest {
+        let known = Beside(Overview::of(Arc::clone(&engine)));
+        let request = didymium_engine::QueryRequest {
             sql: question.sql,
             timeout: question.timeout,
             published_as_of: question.published_as_of,
             // Whoever opens the store itself may do all with it.
             may_write: true,
             author: crate::load::author(),
+            known: Some(Arc::new(known)),
             ..didymium_engine::QueryRequest::default()
         };
-        if request.may_name("jobs") {
-            let overview = Overview::of(Arc::clone(&engine));
-            // Servers run them, not this process.
-            request.jobs = Arc::new(overview.listed(|_| true, |_| None).await?);
-        }
         let result = engine.query(request).await?;
         Ok(Self::Embedded {
             result,

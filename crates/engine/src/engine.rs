@@ -27,8 +27,8 @@ use crate::session::{CATALOG, Own, SCHEMA, Tables, base_state, runtime, with_tab
 use crate::share::Share;
 use crate::system::{self, SYSTEM};
 use crate::{
-    DescribedView, Error, ErrorKind, Given, Grants, Limits, ListedJob, Parameters, Result,
-    RunningQuery, RunsOf, asof, exchange, guard, job_tables, options, qualify, whole_numbers,
+    DescribedView, Error, ErrorKind, Given, Grants, Known, Limits, Parameters, Result, RunsOf,
+    asof, exchange, guard, job_tables, options, qualify, whole_numbers,
 };
 
 /// Runs queries over one store.
@@ -72,8 +72,7 @@ pub(crate) struct Scope {
     pub(crate) grants: Grants,
     versions: BTreeMap<String, u64>,
     time_zone: Option<String>,
-    running: Arc<Vec<RunningQuery>>,
-    jobs: Arc<Vec<ListedJob>>,
+    known: Option<Arc<dyn Known>>,
     runs_of: RunsOf,
     given: BTreeMap<String, Given>,
     share: Arc<Share>,
@@ -109,8 +108,7 @@ impl Scope {
             grants: request.grants.clone(),
             versions: request.versions.clone(),
             time_zone: request.time_zone.clone(),
-            running: Arc::clone(&request.running),
-            jobs: Arc::clone(&request.jobs),
+            known: request.known.clone(),
             runs_of: request.runs_of.clone(),
             given: request.given.clone(),
             hidden: None,
@@ -302,8 +300,17 @@ impl Engine {
                 false => Arc::default(),
             };
             let table = match name.as_str() {
-                system::QUERIES => system::queries(&scope.running)?,
-                system::JOBS => job_tables::jobs(&scope.jobs)?,
+                system::QUERIES => {
+                    let known = scope.known.as_ref();
+                    system::queries(&known.map(|it| it.queries()).unwrap_or_default())?
+                }
+                system::JOBS => {
+                    let jobs = match &scope.known {
+                        Some(known) => known.jobs().await?,
+                        None => Vec::new(),
+                    };
+                    job_tables::jobs(&jobs)?
+                }
                 system::JOB_RUNS => job_tables::runs(&self.store, &scope.runs_of).await?,
                 _ => system::table(&self.store, &views, &name, &scope.grants, &hidden).await?,
             };

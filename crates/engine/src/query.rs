@@ -24,8 +24,8 @@ use crate::engine::Planning;
 use crate::portions::batch_rows;
 use crate::warnings::warnings;
 use crate::{
-    Engine, Error, ErrorKind, Given, Grants, ListedJob, Parameters, Reading, Result, RunningQuery,
-    RunsOf, Share, Warning, pieces, views,
+    Engine, Error, ErrorKind, Given, Grants, Known, Parameters, Reading, Result, RunsOf, Share,
+    Warning, pieces, views,
 };
 
 /// One statement and how to run it.
@@ -53,10 +53,8 @@ pub struct QueryRequest {
     pub may_write: bool,
     /// Who asks, for the views that they make.
     pub author: String,
-    /// The queries that the caller may know of, for `system.queries`.
-    pub running: Arc<Vec<RunningQuery>>,
-    /// The jobs that the caller may know of, for `system.jobs`.
-    pub jobs: Arc<Vec<ListedJob>>,
+    /// What the caller may know of the process around the engine; by default nothing.
+    pub known: Option<Arc<dyn Known>>,
     /// Those whose runs the caller may know of, for `system.job_runs`.
     pub runs_of: RunsOf,
     /// Tables that only this statement has.
@@ -64,12 +62,6 @@ pub struct QueryRequest {
 }
 
 impl QueryRequest {
-    /// Whether the statement may name a table, by its text alone: what has to be looked up for that table is
-    /// looked up for such statements only.
-    pub fn may_name(&self, table: &str) -> bool {
-        self.sql.to_ascii_lowercase().contains(table)
-    }
-
     /// Shortens its time to another limit, where there is one.
     pub fn limit_time(&mut self, limit: Option<Duration>) {
         self.timeout = self.timeout.into_iter().chain(limit).min();

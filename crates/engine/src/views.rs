@@ -80,35 +80,6 @@ impl Engine {
         described.await.map(Some)
     }
 
-    /// The text of a statement with the texts of all views that it may name, itself or by way of one another,
-    /// in lower case. What has to be looked up for some table is looked up where this text has the table's name.
-    ///
-    /// # Errors
-    /// `Unavailable` where the storage fails.
-    pub async fn text_with_views(&self, sql: &str) -> Result<String> {
-        let mut text = sql.to_ascii_lowercase();
-        // Behind one of these a table is named, and behind nothing else.
-        if !["from", "table"].iter().any(|word| text.contains(word)) {
-            return Ok(text);
-        }
-        let mut others = self.store().view_names().await?;
-        loop {
-            let (named, rest): (Vec<_>, Vec<_>) =
-                others.into_iter().partition(|view| text.contains(view));
-            if named.is_empty() {
-                return Ok(text);
-            }
-            for name in named {
-                // One that can't be read fails where it is planned, if it is.
-                if let Ok(Some(view)) = self.store().view(&name).await {
-                    text.push('\n');
-                    text.push_str(&view.sql.to_ascii_lowercase());
-                }
-            }
-            others = rest;
-        }
-    }
-
     /// Every view, for a list; a damaged one is left out.
     pub(crate) async fn views(&self, scope: &mut Scope) -> Result<Arc<Vec<DescribedView>>> {
         if let Some(described) = &scope.described {

@@ -1,15 +1,17 @@
 //! One query's way through the server, whichever protocol it came by.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use didymium_engine::{
-    Description, Error, ErrorKind, QueryRequest, QueryResult, Read, RunsOf, SQL_BYTES, TRACE,
-    Warning,
+    Description, Error, ErrorKind, Known, ListedJob, QueryRequest, QueryResult, Read, RunningQuery,
+    RunsOf, SQL_BYTES, TRACE, Warning,
 };
 use tonic::{Code, Status};
 use tracing::{Instrument, Span};
@@ -77,6 +79,10 @@ impl Desk {
             return Err(turned_away("the server is short of memory", COME_AGAIN));
         }
         caller.lend_rights(&mut request);
+        request.known = Some(Arc::new(Seen {
+            desk: Arc::clone(self),
+            caller: caller.clone(),
+        }));
         self.caps(caller.role).hold(&mut request);
         let query_id = &place.entry.query_id;
         let span = tracing::info_span!(
@@ -134,7 +140,6 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
-            show(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.query_holding(request, slot).await?)
         })
         .instrument(span.clone());
@@ -163,7 +168,6 @@ impl Call {
         } = self;
         let work = Box::pin(async {
             let slot = turn(&desk, &place.entry, &mut request).await?;
-            show(&desk, &place.entry, &mut request).await?;
             Ok(desk.engine.describe(request, slot).await?)
         })
         .instrument(span);
@@ -200,34 +204,32 @@ async fn turn(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<
     Ok(slot)
 }
 
-/// Shows the caller's queries and jobs to a statement that may ask for them, itself or by way of a view. It is
-/// a part of the query's own time.
-async fn show(desk: &Desk, entry: &Entry, request: &mut QueryRequest) -> Result<(), Error> {
-    let (began, left) = (Instant::now(), request.timeout.unwrap_or_default());
-    let shown = async {
-        let text = desk.engine.text_with_views(&request.sql).await?;
-        if text.contains("queries") {
-            request.running = Arc::new(desk.running.listed(&entry.owner));
-        }
-        if text.contains("jobs") {
-            let jobs = desk.jobs.listed(|job| entry.owner.oversees(&job.owner));
-            let jobs = jobs.await;
-            let jobs = jobs.map_err(|error| Error::new(error.kind(), error.to_string()))?;
-            request.jobs = Arc::new(jobs);
-        }
-        Ok::<_, Error>(())
-    };
-    match tokio::time::timeout(left, shown).await {
-        Ok(shown) => shown?,
-        Err(_) => {
-            return Err(Error::new(
-                ErrorKind::Deadline,
-                format!("the query was stopped after {left:?}, while its views were looked up"),
-            ));
-        }
+/// What a caller sees of the server.
+struct Seen {
+    desk: Arc<Desk>,
+    caller: Caller,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Seen").field(&self.caller).finish()
     }
-    request.timeout = Some(left.saturating_sub(began.elapsed()));
-    Ok(())
+}
+
+#[async_trait]
+impl Known for Seen {
+    fn queries(&self) -> Vec<RunningQuery> {
+        self.desk.running.listed(&self.caller)
+    }
+
+    async fn jobs(&self) -> Result<Vec<ListedJob>, Error> {
+        let listed = self
+            .desk
+            .jobs
+            .listed(|job| self.caller.oversees(&job.owner));
+        let listed = listed.await;
+        listed.map_err(|error| Error::new(error.kind(), error.to_string()))
+    }
 }
 
 /// A statement's description, and the id that its run is to have.

@@ -6,7 +6,6 @@ mod columnar;
 mod complete;
 mod csv;
 mod infer;
-mod lz4;
 mod mapping;
 mod ndjson;
 mod prepare;

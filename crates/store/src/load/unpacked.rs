@@ -3,10 +3,11 @@
 //! A compressed buffer begins with its length once it is unpacked, and a decoder takes as much memory before
 //! anything can be counted. So the messages are walked first, and nothing of them is decoded.
 
+use std::io::{self, Read};
+
 use arrow::error::ArrowError;
 use arrow::ipc::{CompressionType, RecordBatch as BatchMessage, root_as_message};
-
-use super::lz4;
+use lz4_flex::frame::FrameDecoder;
 
 /// What a message may begin with, before its length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -82,19 +83,31 @@ fn of_buffer(buffer: &[u8], codec: Option<CompressionType>) -> u64 {
         stated => u64::try_from(stated).unwrap_or_default(),
     };
     match codec == CompressionType::LZ4_FRAME {
-        true => lz4::unpacked(packed, stated),
+        true => of_lz4(packed, stated),
         // No decoder of Zstandard goes beyond what is stated.
         false => stated,
     }
 }
 
+/// What a decoder takes for an LZ4 frame: it goes on to the frame's end, whatever was stated.
+fn of_lz4(frame: &[u8], stated: u64) -> u64 {
+    let mut rows = FrameDecoder::new(frame).take(stated.saturating_add(1));
+    // A frame that can't be read is the decoder's to refuse.
+    match io::copy(&mut rows, &mut io::sink()) {
+        Ok(held) if held > stated => u64::MAX,
+        _ => stated,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
     use arrow::buffer::Buffer;
     use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+    use lz4_flex::frame::FrameEncoder;
 
     use super::*;
 
@@ -129,6 +142,17 @@ mod tests {
             let is_small = (stream.len() as u64) < plain / 50;
             assert_eq!(is_small, codec.is_some(), "{codec:?}");
         }
+    }
+
+    #[test]
+    fn a_frame_that_holds_more_than_it_states_is_too_large() {
+        let mut frame = FrameEncoder::new(Vec::new());
+        frame.write_all(&[0; 1 << 20]).expect("written");
+        let frame = frame.finish().expect("a frame");
+        assert_eq!(of_lz4(&frame, 1 << 20), 1 << 20);
+        assert_eq!(of_lz4(&frame, 8), u64::MAX);
+        assert_eq!(of_lz4(&frame[..frame.len() / 2], 1 << 20), 1 << 20);
+        assert_eq!(of_lz4(b"no frame at all", 7), 7);
     }
 
     #[test]
