@@ -82,7 +82,9 @@ def info(client: flight.FlightClient, name: str, *fields: tuple[int, str | bytes
 def fetched(client: flight.FlightClient, told: flight.FlightInfo) -> pa.Table:
     """The rows of the one endpoint."""
     (endpoint,) = told.endpoints
-    return client.do_get(endpoint.ticket).read_all()
+    reader = client.do_get(endpoint.ticket)
+    # Not by read_all: where the flight is cancelled, that sends this process what Ctrl-C does.
+    return pa.Table.from_batches([chunk.data for chunk in reader], reader.schema)
 
 
 def prepared(client: flight.FlightClient, sql: str) -> bytes:

@@ -16,8 +16,7 @@ from typing import Any
 import grpc
 import psutil
 import pyarrow as pa
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.rpc import error_details_pb2, status_pb2
 
 from didymium.v1 import query_pb2, query_pb2_grpc
 
@@ -262,15 +261,36 @@ def failure(
             answer.messages.append(message)
     except grpc.RpcError as error:
         seconds = time.monotonic() - start
-        return Failure(error.code(), error.details(), error_info(error), answer, seconds)
+        status = rich_status(error)
+        message = status.message if status else error.details()
+        return Failure(error.code(), message, error_info(error), answer, seconds)
     raise AssertionError(f"{sql[:100]!r} must fail; it gave {answer.rows[:5]}")
+
+
+def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
+    """The google.rpc.Status of an error. Not by grpc_status: that wants the call's own text to be equal, and grpc leaves
+    this one encoded where the client's clock ends the call at the same moment."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            return status_pb2.Status.FromString(value)
+    return None
 
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
     """The google.rpc.ErrorInfo among the details of an error."""
-    status = rpc_status.from_call(error)
+    status = rich_status(error)
     for detail in status.details if status else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
             return info
     return None
+
+
+def retry_delay(error: grpc.RpcError) -> timedelta:
+    """When the client may come again, as google.rpc.RetryInfo says it; zero where it says nothing."""
+    status = rich_status(error)
+    for detail in status.details if status else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return info.retry_delay.ToTimedelta()
+    return timedelta(0)

@@ -30,11 +30,9 @@ import pyarrow.flight
 import pytest
 from adbc_driver_manager import AdbcStatusCode
 from google.protobuf import any_pb2, descriptor_pool, wrappers_pb2
-from google.rpc import error_details_pb2
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from grpc_status import rpc_status
 
 import harness
 import output
@@ -1088,7 +1086,7 @@ def test_who_floods_the_server_is_turned_away_and_others_are_not(crowd: tuple[Ca
         flood.settle(started=2, refused=14)
         for error, seconds in flood.refused:
             assert error.code() == StatusCode.RESOURCE_EXHAUSTED
-            assert retry_delay(error) > timedelta(0)
+            assert harness.retry_delay(error) > timedelta(0)
             assert seconds < 5
 
         health = health_pb2_grpc.HealthStub(watcher.channel)
@@ -1367,16 +1365,6 @@ def until(holds: Callable[[], bool], server: Server, context: ssl.SSLContext) ->
         assert time.monotonic() < deadline, server.log.read_text()[-2000:]
         handshake(server.target, context)
         time.sleep(0.05)
-
-
-def retry_delay(error: grpc.RpcError) -> timedelta:
-    """When the client may come again, as google.rpc.RetryInfo says it."""
-    status = rpc_status.from_call(error)
-    for detail in status.details:
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            return info.retry_delay.ToTimedelta()
-    raise AssertionError(f"no RetryInfo: {error}")
 
 
 def audited(server: Server) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -27,9 +28,7 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pyarrow.parquet as pq
 import pytest
-from google.rpc import error_details_pb2
 from grpc import StatusCode
-from grpc_status import rpc_status
 
 import flight_sql
 import harness
@@ -467,7 +466,7 @@ def test_queries_are_turned_away_while_memory_is_short_and_served_again_after(
     assert refused, "nobody was turned away"
     for error in refused:
         assert error.code() == StatusCode.RESOURCE_EXHAUSTED
-        assert (retry_delay(error) or timedelta(0)) > timedelta(0), f"no RetryInfo: {error}"
+        assert harness.retry_delay(error) > timedelta(0), f"no RetryInfo: {error}"
     until(lambda: not list(refusals(limited)), 5)
     limited.assert_lives()
 
@@ -513,6 +512,16 @@ def test_what_one_step_makes_is_held_to_a_size(store: Path, tmp_path: Path, name
         assert memory.rise <= 384 * MIB, f"{memory.rise / MIB:.0f} MiB"
         assert_free(server)
         server.stop()
+
+
+def test_short_rows_are_not_cut_into_small_batches(server: Server) -> None:
+    """Where functions above and below one another make little, they are handed whole batches."""
+    sql = """select max(upper(t)) from (select first_value(s) over (order by x) || s t
+        from (select x, 'a' || x s from generate_series(1, 200000) t(x)))"""
+    plan = "".join(str(value) for row in server.query(f"explain analyze {sql}").rows for value in row)
+    batches = [int(number) for number in re.findall(r"ProjectionExec.*?output_batches=(\d+)", plan)]
+    assert len(batches) >= 3
+    assert max(batches) <= 100, plan
 
 
 # Many bombs at once.
@@ -687,16 +696,6 @@ def refusals(server: Server) -> Iterator[grpc.RpcError]:
         assert server.query("select 1").rows == [(1,)]
     except grpc.RpcError as error:
         yield error
-
-
-def retry_delay(error: grpc.RpcError) -> timedelta | None:
-    """When the client may come again, as google.rpc.RetryInfo says it."""
-    status = rpc_status.from_call(error)
-    for detail in status.details if status else ():
-        info = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            return info.retry_delay.ToTimedelta()
-    return None
 
 
 def is_running(server: Server, sql: str) -> bool:

@@ -4,7 +4,7 @@
 
 A real server as an operator would run it (TLS, tokens, a ceiling on memory) takes everything; another caller asks it a small
 question all the while. One line per item says what was measured; those that are not as they should be stand once more at the end.
-The exit code is 1 where there are any but those that are documented not to hold ("known"). L8 mounts small file systems: as root.
+The exit code is 1 where there are any. L8 mounts small file systems: as root.
 """
 
 from __future__ import annotations

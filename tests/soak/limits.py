@@ -19,7 +19,7 @@ import mixed
 from bombs import BOMBS, MAPPED, TIMELESS
 from harness import MIB
 from served import CEILING_BYTES, Served, asked, outcome
-from test_overload import LARGE, is_running, retry_delay
+from test_overload import LARGE, is_running
 
 
 def run(served: Served, options: Namespace) -> None:
@@ -71,7 +71,7 @@ def flood(served: Served) -> None:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
                 refused.append(time.monotonic() - start)
-                delays.extend(delay for delay in [retry_delay(error)] if delay)
+                delays.extend(delay for delay in [harness.retry_delay(error)] if delay)
             return str(error.code().name)
         return "OK"
 

@@ -105,11 +105,18 @@ pub(crate) fn query_of(statement: &mut Statement) -> Option<&mut SqlStatement> {
 }
 
 fn denied(what: &str) -> Error {
+    let what = what.to_uppercase();
+    // What pandas sends for to_sql(…, if_exists="replace"), of which its user knows nothing.
+    let instead = match what.as_str() {
+        "DROP" => {
+            "; a table's rows are replaced by adbc_ingest with mode=\"replace\", and the table is dropped by `didymium table drop`"
+        }
+        _ => "",
+    };
     Error::new(
         ErrorKind::Denied,
         format!(
-            "{} is not allowed: a statement reads (SELECT, WITH, VALUES, EXPLAIN), or makes and drops views",
-            what.to_uppercase()
+            "{what} is not allowed: a statement reads (SELECT, WITH, VALUES, EXPLAIN), or makes and drops views{instead}"
         ),
     )
 }

@@ -404,7 +404,9 @@ impl FlightService for Flight {
         let (headers, _, mut data) = request.into_parts();
         let put = async {
             let first = data.message().await?;
-            let first = first.ok_or_else(|| invalid("the stream holds nothing"))?;
+            // What the drivers make of a frame that has not even an empty batch.
+            let nothing = "the stream holds nothing, not even a schema: send a frame without rows as one empty batch";
+            let first = first.ok_or_else(|| invalid(nothing))?;
             let descriptor = first.flight_descriptor.clone();
             let descriptor =
                 descriptor.ok_or_else(|| invalid("the first message has no descriptor"))?;

@@ -3,51 +3,54 @@
 //! A function sees its own arguments and not what the others of its operator make of the same rows; so
 //! whoever hands an operator rows opens an account, on the thread on which it then works.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::{Id, try_id};
 
 use crate::limits::FUNCTION_BATCH_BYTES;
 
 thread_local! {
-    static MADE: Cell<Option<Account>> = const { Cell::new(None) };
+    /// The account that is open, and the task for which it is: one that goes on elsewhere leaves it behind.
+    static OPEN: RefCell<Option<(Option<Id>, Account)>> = const { RefCell::new(None) };
 }
 
-#[derive(Clone, Copy)]
-struct Account {
-    /// Whose: a task that goes on elsewhere leaves its account behind.
-    task: Option<Id>,
-    bytes: u64,
+/// The bytes that were made of some rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account(Arc<AtomicU64>);
+
+impl Account {
+    /// Begins with the rows that are handed over next.
+    pub(super) fn open(&self) {
+        self.0.store(0, Ordering::Relaxed);
+        OPEN.replace(Some((try_id(), self.clone())));
+    }
+
+    /// What was made of them so far.
+    pub(super) fn made(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// Opens an account for the rows that are handed over next.
-pub(crate) fn open() {
-    MADE.set(Some(Account {
-        task: try_id(),
-        bytes: 0,
-    }));
-}
-
-/// Closes it: what was made since, if it was made on this thread.
-pub(crate) fn close() -> Option<u64> {
-    let account = MADE.take().filter(|account| account.task == try_id());
-    account.map(|account| account.bytes)
+/// Closes the account that is open: what is made from here on is not made of its rows.
+pub(super) fn close() {
+    OPEN.replace(None);
 }
 
 /// How many bytes a function may make.
 pub(crate) fn room() -> u64 {
-    let made = own().map_or(0, |account| account.bytes);
-    FUNCTION_BATCH_BYTES.saturating_sub(made)
+    FUNCTION_BATCH_BYTES.saturating_sub(of_open(Account::made).unwrap_or_default())
 }
 
-/// Puts what a function has made on the account, where one is open.
+/// Puts what a function has made on the account that is open.
 pub(crate) fn add(bytes: u64) {
-    if let Some(account) = own() {
-        let bytes = account.bytes.saturating_add(bytes);
-        MADE.set(Some(Account { bytes, ..account }));
-    }
+    of_open(|account| account.0.fetch_add(bytes, Ordering::Relaxed));
 }
 
-fn own() -> Option<Account> {
-    MADE.get().filter(|account| account.task == try_id())
+fn of_open<T>(what: impl FnOnce(&Account) -> T) -> Option<T> {
+    OPEN.with_borrow(|open| match open {
+        Some((task, account)) if *task == try_id() => Some(what(account)),
+        _ => None,
+    })
 }

@@ -14,7 +14,8 @@ use futures::{Stream, StreamExt, ready};
 use crate::encode::slice_bytes;
 use crate::passage::Passage;
 use crate::portions::load::Load;
-use crate::portions::{MOST_ROWS, PORTION_BYTES, PORTIONS, meter};
+use crate::portions::meter::Account;
+use crate::portions::{MOST_ROWS, PORTION_BYTES, PORTIONS};
 
 /// The rows of the first portion: what functions make of one is known after it.
 const FIRST_ROWS: usize = 16;
@@ -59,6 +60,7 @@ impl Passage for InSlices {
             .min(load.most_rows()),
             rest: None,
             handed: 0,
+            account: Account::default(),
         }))
     }
 }
@@ -70,17 +72,18 @@ struct Slices {
     rows: usize,
     /// What is left of the last batch.
     rest: Option<RecordBatch>,
-    /// The rows that were handed over last.
+    /// The rows that were handed over last, and what was made of them.
     handed: usize,
+    account: Account,
 }
 
 impl Slices {
     /// Learns from what was made of the last portion.
     fn learn(&mut self) {
         let handed = std::mem::take(&mut self.handed);
-        if let (true, Some(made)) = (handed > 0, meter::close()) {
-            let made = usize::try_from(made).unwrap_or(usize::MAX).max(1);
-            let fitting = handed.saturating_mul(PORTION_BYTES) / made;
+        if handed > 0 {
+            let made = usize::try_from(self.account.made()).unwrap_or(usize::MAX);
+            let fitting = handed.saturating_mul(PORTION_BYTES) / made.max(1);
             let longest = self.rows.max(handed * GROWTH).min(self.load.most_rows());
             self.rows = fitting.clamp(1, longest);
         }
@@ -104,7 +107,7 @@ impl Slices {
         };
         if self.load.is_metered {
             self.handed = rows;
-            meter::open();
+            self.account.open();
         }
         Ok(first)
     }
@@ -123,7 +126,7 @@ impl Stream for Slices {
         Poll::Ready(match next {
             Some(Ok(batch)) => Some(this.first_of(batch)),
             None if this.load.is_metered && this.load.is_window => {
-                meter::open();
+                this.account.open();
                 None
             }
             next => next,
