@@ -22,9 +22,10 @@ use datafusion::logical_expr::{
 
 use crate::limits::{CONSTANT_BYTES, FUNCTION_BATCH_BYTES, VALUE_BYTES};
 use crate::portions::meter;
+use crate::sizes::row_bytes;
 use crate::{Error, ErrorKind};
 
-pub(crate) use growth::{Growth, row_bytes};
+pub(crate) use growth::Growth;
 
 /// The function with a limit, where it needs one and has none yet.
 pub(crate) fn guarded(function: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
@@ -148,6 +149,10 @@ pub(crate) fn call(
     let limit = Limit {
         function,
         value_limit,
+        of: match constant {
+            true => "constants of a statement",
+            false => "functions of a batch",
+        },
     };
     let foretold = growth.sizes(args, foretold_rows)?;
     let total = limit.check(&foretold)?;
@@ -232,6 +237,8 @@ fn in_parts(
 struct Limit<'a> {
     function: &'a str,
     value_limit: u64,
+    /// What a batch's limit is for.
+    of: &'static str,
 }
 
 impl Limit<'_> {
@@ -240,6 +247,7 @@ impl Limit<'_> {
         let Self {
             function,
             value_limit,
+            ..
         } = self;
         match sizes.iter().find(|size| *size > value_limit) {
             Some(size) => Err(too_large(format!(
@@ -258,8 +266,8 @@ impl Limit<'_> {
 
     fn exceeded_by_batch(&self, bytes: u64) -> DataFusionError {
         too_large(format!(
-            "{} would make {bytes} bytes at once, {FUNCTION_BATCH_BYTES} are allowed to all functions of a batch: make shorter values",
-            self.function
+            "{} would make {bytes} bytes more, {FUNCTION_BATCH_BYTES} are allowed to all {}: make shorter values",
+            self.function, self.of
         ))
     }
 }

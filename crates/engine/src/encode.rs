@@ -1,10 +1,11 @@
 //! Rows into Arrow IPC messages of a bounded size.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
+use crate::sizes::slice_bytes;
 use crate::{Error, ErrorKind, Result};
 
 /// What a batch is cut to before it is encoded.
@@ -83,14 +84,6 @@ impl IpcEncoder {
 /// `Internal` for types without a size.
 pub fn bytes_of(rows: &RecordBatch) -> Result<usize> {
     slice_bytes(rows).map_err(|error| failed(&error))
-}
-
-/// As [`bytes_of`], for operators.
-pub(crate) fn slice_bytes(rows: &RecordBatch) -> std::result::Result<usize, ArrowError> {
-    let columns = rows.columns().iter();
-    columns
-        .map(|column| column.to_data().get_slice_memory_size())
-        .sum()
 }
 
 /// The rows in pieces of about 1 MiB, for messages of at most 2 MiB.

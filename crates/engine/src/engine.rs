@@ -347,11 +347,8 @@ impl Engine {
         let is_small = rows.is_some_and(|rows| rows < SnapshotTable::ONE_PARTITION_ROWS);
         let in_order = !tables.is_empty() && is_small;
         let partitions = if in_order { 1 } else { self.limits.threads };
-        let longest = scope.opened.values();
-        let longest = longest.map(|(_, snapshot)| snapshot.row_bytes()).max();
         let own = Own {
             partitions,
-            batch_rows: self.limits.rows_of_a_batch(longest.unwrap_or_default()),
             time_zone: scope.time_zone.as_deref(),
             share: Arc::clone(&scope.share),
         };

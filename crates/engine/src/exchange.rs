@@ -73,7 +73,6 @@ pub(crate) async fn rates(
     let own = Own {
         partitions: 1,
         time_zone: None,
-        batch_rows: base.config().batch_size(),
         share: Arc::clone(share),
     };
     let state = with_tables(base, tables, BTreeMap::new(), &own)?;

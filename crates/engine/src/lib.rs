@@ -38,6 +38,7 @@ mod reading;
 mod relations;
 mod session;
 mod share;
+mod sizes;
 mod system;
 mod views;
 mod warnings;

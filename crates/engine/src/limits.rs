@@ -41,16 +41,6 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// The rows of a batch where the rows of a table are so long, on average.
-    pub(crate) fn rows_of_a_batch(&self, row_bytes: usize) -> usize {
-        (BATCH_BYTES / row_bytes.max(1)).clamp(1, self.batch_rows)
-    }
-}
-
-/// Bytes of a batch that is read of a table with long rows.
-const BATCH_BYTES: usize = 1024 * 1024;
-
 /// Bytes of a statement's text.
 pub const SQL_BYTES: usize = 256 * 1024;
 
@@ -97,6 +87,12 @@ pub(crate) const CONSTANT_BYTES: u64 = 256 * 1024;
 
 /// Bytes of all values that a function makes for one batch.
 pub(crate) const FUNCTION_BATCH_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Bytes of a text that a subquery gives for a value: it may stand in each row of a batch.
+pub(crate) const SUBQUERY_BYTES: usize = 32 * 1024;
+
+/// Bytes of a delimiter, which stands between all values that are joined.
+pub(crate) const DELIMITER_BYTES: usize = 1024;
 
 /// Bytes of the values of one list over a window: as many as there may be in each row of a batch.
 pub(crate) const WINDOW_LIST_BYTES: usize = 32 * 1024;

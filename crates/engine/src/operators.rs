@@ -27,7 +27,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Colum
 use datafusion::physical_expr_common::datum::apply;
 
 use crate::bounded::{self, Growth};
-use crate::limits::CENTROIDS;
+use crate::limits::{CENTROIDS, DELIMITER_BYTES, VALUE_BYTES};
 use crate::optional::optional;
 use crate::window_lists;
 
@@ -73,6 +73,14 @@ impl FunctionRewrite for Guard {
             },
             // The planner takes some functions, such as the one of `[1, 2]`, past the registry.
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
+                let is_cast = ["arrow_cast", "arrow_try_cast"].contains(&func.name());
+                let called = Expr::ScalarFunction(ScalarFunction { func, args });
+                if is_cast {
+                    check_size(&called, schema)?;
+                }
+                let Expr::ScalarFunction(ScalarFunction { func, args }) = called else {
+                    return Ok(Transformed::no(called));
+                };
                 let replaced = bounded::guarded(&func);
                 Ok(match replaced {
                     Some(func) => {
@@ -129,6 +137,11 @@ fn check_aggregate(function: &str, args: &[Expr], schema: &DFSchema) -> Result<(
             "{function}: the number of centroids must be a constant of at most {CENTROIDS}"
         );
     }
+    if function == "string_agg" && !args.get(1).is_none_or(is_short_constant) {
+        return plan_err!(
+            "{function}: the delimiter must be a constant of at most {DELIMITER_BYTES} bytes"
+        );
+    }
     if function == "nth_value"
         && let Some(Expr::Literal(place, _)) = args.get(1)
         && matches!(
@@ -148,6 +161,27 @@ fn check_aggregate(function: &str, args: &[Expr], schema: &DFSchema) -> Result<(
         );
     }
     Ok(())
+}
+
+/// Whether a text is short, and is known to be.
+fn is_short_constant(text: &Expr) -> bool {
+    match text {
+        Expr::Literal(text, _) => text.size() <= DELIMITER_BYTES,
+        // A character by its number.
+        Expr::ScalarFunction(call) => call.func.name() == "chr",
+        Expr::Cast(cast) => is_short_constant(&cast.expr),
+        _ => false,
+    }
+}
+
+/// Refuses values of a size that is large whatever they hold.
+fn check_size(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    match expr.get_type(schema) {
+        Ok(DataType::FixedSizeBinary(bytes)) if i64::from(bytes) > VALUE_BYTES as i64 => plan_err!(
+            "a value of {bytes} bytes is longer than the {VALUE_BYTES} that a value may have"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The types of two integers that are added, subtracted or multiplied.

@@ -1,19 +1,24 @@
 //! A subquery's value, which is NULL where the subquery gives no row.
 //!
 //! DataFusion takes `(SELECT id FROM t WHERE …)` for as little NULL as `id` is, and then fails, or leaves the
-//! other values of a COALESCE out. So the value goes through a function that may give NULL and does nothing.
+//! other values of a COALESCE out. So the value goes through a function that may give NULL. It also refuses a text that is too long to stand in
+//! every row of a batch.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{DFSchema, Result, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The subquery's value as one that may be NULL, where its plan does not say so.
+use crate::limits::SUBQUERY_BYTES;
+use crate::sizes::is_long;
+use crate::{Error, ErrorKind};
+
+/// The subquery's value as one that may be NULL, where its plan does not say so, and that is not too long.
 pub(crate) fn optional(subquery: Expr, schema: &DFSchema) -> Result<Option<Expr>> {
-    if subquery.nullable(schema)? {
+    if subquery.nullable(schema)? && !is_long(&subquery.get_type(schema)?) {
         return Ok(None);
     }
     let signature = Signature::any(1, Volatility::Immutable);
@@ -52,6 +57,17 @@ impl ScalarUDFImpl for Optional {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [subquery] = take_function_args(self.name(), args.args)?;
+        if let ColumnarValue::Scalar(value) = &subquery
+            && value.size() > SUBQUERY_BYTES
+        {
+            let bytes = value.size();
+            return Err(DataFusionError::External(Box::new(Error::new(
+                ErrorKind::OverLimit,
+                format!(
+                    "a subquery gives a value of {bytes} bytes, {SUBQUERY_BYTES} are allowed, since it may stand in every row: join its rows instead"
+                ),
+            ))));
+        }
         Ok(subquery)
     }
 }

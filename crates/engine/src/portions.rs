@@ -8,6 +8,7 @@
 //! makes little of (`lists.rs`), and those below joins and windows, which copy whole values into each row of
 //! what they make, reserve the memory for it (`copies.rs`). Rows that wait for a client are few then, too.
 
+mod account;
 mod copies;
 mod lists;
 mod load;
@@ -21,9 +22,12 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 
 use crate::passage::{Passage, PassageExec, over};
+use crate::portions::load::Load;
 
 /// Bytes that one step should make of the rows that it is handed.
 const PORTION_BYTES: usize = 1024 * 1024;
@@ -36,14 +40,15 @@ const PORTIONS: &str = "PortionsExec";
 
 /// The rows of a batch of a plan: few where long literals may stand in each.
 pub(crate) fn batch_rows(plan: &Arc<dyn ExecutionPlan>, rows: usize) -> Result<usize> {
-    let mut literals = 0;
+    let mut fewest = rows;
     plan.apply(|plan| {
-        for input in plan.children() {
-            literals += load::literal_bytes(plan, input)?;
+        if let Some(input) = plan.children().first() {
+            let load = Load::of_expressions(plan, &input.schema())?;
+            fewest = fewest.min(load.most_rows());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(rows.min(load::rows_of(literals)))
+    Ok(fewest)
 }
 
 /// The passage that cuts what an operator is handed, where it needs one.
@@ -51,9 +56,45 @@ fn cut(
     plan: &Arc<dyn ExecutionPlan>,
     input: &Arc<dyn ExecutionPlan>,
 ) -> Result<Option<Arc<dyn Passage>>> {
+    if input.name() == PORTIONS {
+        return Ok(None);
+    }
     match plan.downcast_ref::<UnnestExec>() {
         Some(unnest) => Ok(Some(lists::below(unnest))),
         None => slices::below(plan, input),
+    }
+}
+
+/// Puts a passage below each projection that needs one, before a scan takes the projection over: what a scan
+/// computes of its rows, nobody could hold to a size.
+#[derive(Debug)]
+pub(crate) struct Projections;
+
+impl PhysicalOptimizerRule for Projections {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            let Some(projection) = plan.downcast_ref::<ProjectionExec>() else {
+                return Ok(Transformed::no(plan));
+            };
+            let input = Arc::clone(projection.input());
+            match cut(&plan, &input)? {
+                Some(cut) => over(&plan, vec![PassageExec::of(input, cut)]).map(Transformed::yes),
+                None => Ok(Transformed::no(plan)),
+            }
+        })
+        .map(|changed| changed.data)
+    }
+
+    fn name(&self) -> &str {
+        "portions of projections"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
     }
 }
 
@@ -65,9 +106,17 @@ impl PhysicalOptimizerRule for Portions {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
-        _: &ConfigOptions,
+        config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = batch_rows(&plan, config.execution.batch_size.get())?;
         plan.transform_up(|plan| {
+            let plan = match plan.downcast_ref::<FilterExec>() {
+                // It would go on with what it was planned with.
+                Some(filter) if filter.batch_size() > rows => {
+                    Arc::new(filter.with_batch_size(rows)?)
+                }
+                _ => plan,
+            };
             let cut = match plan.children()[..] {
                 [input] => cut(&plan, input)?,
                 _ => None,

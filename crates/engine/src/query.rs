@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::command::{Parsed, parsed};
 use crate::conform::{conform, conformed_schema};
 use crate::engine::Planning;
-use crate::portions::batch_rows;
+use crate::portions::{batch_rows, meter};
 use crate::warnings::warnings;
 use crate::{
     Engine, Error, ErrorKind, Given, Grants, Known, Parameters, Reading, Result, RunsOf, Share,
@@ -329,6 +329,9 @@ pub(crate) async fn plan(
         share,
     } = engine.prepare(&mut statement, request).await?;
     let while_planning = |error| Error::while_planning(&error);
+    // Constants are made while a statement is planned, and kept.
+    let constants = meter::Account::default();
+    constants.open();
     let plan = state.statement_to_plan(statement).await;
     let plan = plan.map_err(while_planning)?;
     views::refuse_large(&plan)?;
@@ -341,6 +344,7 @@ pub(crate) async fn plan(
         .map_err(|error| Error::new(ErrorKind::Denied, Error::from(error).to_string()))?;
     let warnings = warnings(&plan);
     let plan = state.create_physical_plan(&plan).await;
+    meter::close();
     Ok(Plan {
         share,
         warnings,

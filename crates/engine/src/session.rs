@@ -15,6 +15,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion_tracing::{InstrumentationOptions, instrument_with_info_spans};
 use didymium_store::Store;
@@ -24,7 +26,7 @@ use crate::checked_sum::checked_sum;
 use crate::objects::StoreOnly;
 use crate::operators::Guard;
 use crate::planner::Planner;
-use crate::portions::Portions;
+use crate::portions::{Portions, Projections};
 use crate::share::Share;
 use crate::system::SYSTEM;
 use crate::yielding::Yielding;
@@ -82,7 +84,11 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, limits: &Limits) -> Result<Se
         .execution
         .sort_spill_reservation_bytes
         .min(limits.memory_bytes / 16);
+    // Before the engine's own, which put projections into scans.
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(Projections)];
+    rules.extend(PhysicalOptimizer::default().rules);
     let mut builder = SessionStateBuilder::new()
+        .with_physical_optimizer_rules(rules)
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
@@ -128,8 +134,6 @@ pub(crate) struct Own<'a> {
     /// gains.
     pub(crate) partitions: usize,
     pub(crate) time_zone: Option<&'a str>,
-    /// Rows of a batch.
-    pub(crate) batch_rows: usize,
     /// The memory that the statement may take.
     pub(crate) share: Arc<Share>,
 }
@@ -152,9 +156,7 @@ pub(crate) fn with_tables(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let config = base.config().clone();
-    let mut config = config
-        .with_target_partitions(own.partitions)
-        .with_batch_size(own.batch_rows);
+    let mut config = config.with_target_partitions(own.partitions);
     if let Some(zone) = own.time_zone {
         config.options_mut().execution.time_zone = Some(zone.to_owned());
     }

@@ -20,7 +20,8 @@ use datafusion::logical_expr::{
 use crate::limits::WINDOW_LIST_BYTES;
 use crate::{Error, ErrorKind};
 
-fn makes_lists(function: &str) -> bool {
+/// Whether an aggregate collects its values.
+pub(crate) fn makes_lists(function: &str) -> bool {
     ["array_agg", "string_agg"].contains(&function)
 }
 

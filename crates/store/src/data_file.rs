@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::file_order::FileOrder;
+use crate::long_rows::LongColumns;
 
 /// A live file of one version of a table.
 #[derive(Debug, Clone)]
@@ -24,8 +25,8 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Arc<Statistics>,
     /// The order of its rows.
     pub(crate) order: FileOrder,
-    /// The bytes of a row on average, where rows are long; else 0.
-    pub(crate) row_bytes: usize,
+    /// The columns with long values.
+    pub(crate) long_columns: LongColumns,
 }
 
 impl DataFile {

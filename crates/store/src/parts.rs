@@ -101,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::file_order::{FileOrder, Split};
+    use crate::long_rows::LongColumns;
 
     fn file(rows: usize, low: &str, splits: &[(usize, &str)]) -> DataFile {
         let bound = Precision::Exact(ScalarValue::from(low));
@@ -126,7 +127,7 @@ mod tests {
                 splits: splits.collect(),
                 ..FileOrder::default()
             },
-            row_bytes: 0,
+            long_columns: LongColumns::new(),
         }
     }
 

@@ -36,6 +36,7 @@ use crate::embargo::{self, SOURCE};
 use crate::file_order::FileOrder;
 use crate::in_order::InOrderExec;
 use crate::layout::ORDER;
+use crate::long_rows;
 use crate::parts::{self, Slice};
 use crate::standard_columns::SORT;
 use crate::store::OBJECT_STORE_URL;
@@ -338,9 +339,12 @@ impl SnapshotTable {
                 state.runtime_env().object_store(store_url()?)?,
                 state.runtime_env().cache_manager.get_file_metadata_cache(),
             )));
+        let columns = with_order.or_else(|| projection.cloned());
+        let long = files.iter().map(|file| &file.long_columns);
         let scan = FileScanConfigBuilder::new(store_url()?, Arc::new(source))
             .with_file_groups(groups)
-            .with_projection_indices(with_order.or_else(|| projection.cloned()))?
+            .with_batch_size(long_rows::batch_rows(long, schema, columns.as_ref()))
+            .with_projection_indices(columns)?
             .with_limit(limit)
             .with_output_partitioning(partitioning)
             .with_output_ordering(orders);

@@ -67,12 +67,6 @@ impl Snapshot {
         rows.map(|rows| rows.map(|rows| *rows as u64)).sum()
     }
 
-    /// The bytes of a row on average, of the file whose rows are the longest; 0 where all are short.
-    pub fn row_bytes(&self) -> usize {
-        let files = self.files.iter();
-        files.map(|file| file.row_bytes).max().unwrap_or_default()
-    }
-
     /// The size of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -123,7 +117,7 @@ impl Snapshot {
                 Some(field.data_type().clone())
             };
             let tags = add.tags.unwrap_or_default();
-            let row_bytes = long_rows::of_tags(&tags);
+            let long_columns = long_rows::of_tags(&tags);
             let order = FileOrder::of_tags(tags, type_of);
             let statistics = statistics
                 .unwrap_or_default()
@@ -134,7 +128,7 @@ impl Snapshot {
                 modified_ms: add.modification_time,
                 statistics: Arc::new(statistics),
                 order,
-                row_bytes,
+                long_columns,
             });
         }
         Ok(Self {

@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUn
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::ColumnarValue;
 
+use crate::sizes::{row_bytes, values};
+
 /// The rule by which a result grows with its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growth {
@@ -204,28 +206,17 @@ impl ColumnSizes {
 
 fn elements(array: &ArrayRef) -> u64 {
     let inner: Option<ArrayRef> = match array.data_type() {
-        DataType::List(_) => Some(range_of(
+        DataType::List(_) => Some(values(
             array.as_list::<i32>().values(),
             array.as_list::<i32>().value_offsets(),
         )),
-        DataType::LargeList(_) => Some(range_of(
+        DataType::LargeList(_) => Some(values(
             array.as_list::<i64>().values(),
             array.as_list::<i64>().value_offsets(),
         )),
         _ => None,
     };
     inner.map_or(array.len() as u64, |inner| elements(&inner))
-}
-
-/// The values between the first offset and the last.
-fn range_of<O: Copy + TryInto<usize>>(values: &ArrayRef, offsets: &[O]) -> ArrayRef {
-    let end = |offset: Option<&O>| {
-        offset
-            .and_then(|offset| (*offset).try_into().ok())
-            .unwrap_or(0)
-    };
-    let (first, last) = (end(offsets.first()), end(offsets.last()));
-    values.slice(first, last - first)
 }
 
 /// In how many places a text holds a part; an empty part is never replaced.
@@ -280,43 +271,6 @@ fn step_of(step: &ColumnSizes, start: &ColumnSizes, row: usize) -> Result<f64> {
         _ => DAY_NS,
     };
     Ok(nanoseconds / unit)
-}
-
-/// The bytes of each value.
-pub(crate) fn row_bytes(array: &ArrayRef) -> Vec<u64> {
-    fn lengths<O: Copy + Into<i64>>(offsets: &[O], each: u64) -> Vec<u64> {
-        let length = |pair: &[O]| (pair[1].into() - pair[0].into()) as u64;
-        offsets
-            .windows(2)
-            .map(|pair| length(pair).saturating_mul(each))
-            .collect()
-    }
-    match array.data_type() {
-        DataType::Utf8 => lengths(array.as_string::<i32>().value_offsets(), 1),
-        DataType::LargeUtf8 => lengths(array.as_string::<i64>().value_offsets(), 1),
-        DataType::Binary => lengths(array.as_binary::<i32>().value_offsets(), 1),
-        DataType::LargeBinary => lengths(array.as_binary::<i64>().value_offsets(), 1),
-        DataType::Utf8View => array.as_string_view().lengths().map(u64::from).collect(),
-        DataType::BinaryView => array.as_binary_view().lengths().map(u64::from).collect(),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            lengths(list.value_offsets(), mean_bytes(list.values()))
-        }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            lengths(list.value_offsets(), mean_bytes(list.values()))
-        }
-        _ => vec![mean_bytes(array); array.len()],
-    }
-}
-
-/// The bytes of a value on average; at least 1, for what an empty one takes.
-fn mean_bytes(values: &ArrayRef) -> u64 {
-    let bytes = values
-        .to_data()
-        .get_slice_memory_size()
-        .unwrap_or(usize::MAX);
-    (bytes / values.len().max(1)).max(1) as u64
 }
 
 #[cfg(test)]

@@ -6,15 +6,17 @@
 //! bytes. What these may come to is reserved as the rows come in, and given back when the last row has left.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
@@ -26,17 +28,18 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{Stream, StreamExt, ready};
 
-use crate::bounded::row_bytes;
-use crate::encode::slice_bytes;
 use crate::passage::{Passage, PassageExec, over};
-use crate::portions::load::is_long;
+use crate::portions::account::{Came, Kind, Runs};
+use crate::portions::load::Load;
 use crate::portions::{PORTIONS, meter};
+use crate::sizes::is_long;
+use crate::{Error, ErrorKind, window_lists};
 
-/// Bytes of a row of which a batch needs no reservation.
-const SHORT_ROW_BYTES: usize = 2 * 1024;
+/// Calls of functions in the condition of a join that make texts or lists.
+const CONDITION_CALLS: usize = 8;
 
-/// Bytes that one window makes of a row, at least.
-const WINDOW_VALUE_BYTES: usize = 16;
+/// The operator of ASOF JOIN, which is the functions' own.
+const ASOF_JOIN: &str = "AsofJoinExec";
 
 /// The operator with its copies counted, where it makes any; its input is cut after it was counted.
 pub(super) fn held(
@@ -46,8 +49,12 @@ pub(super) fn held(
     let Some(kind) = Kind::of(plan)? else {
         return Ok(None);
     };
+    if let Kind::Batch { .. } = kind {
+        refuse_costly(plan)?;
+    }
     let account = Arc::new(Account {
         kind,
+        keys: keys_of(plan),
         operator: plan.name().to_owned(),
         batches: plan.output_partitioning().partition_count(),
         held: Mutex::default(),
@@ -65,15 +72,20 @@ pub(super) fn held(
     Ok(Some(PassageExec::of(plan, Arc::new(Made(account)))))
 }
 
-/// How an operator copies.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    /// Rows that come in small batches are put together again.
-    Together,
-    /// A row of its input into each row of a batch, so many times.
-    Batch(usize),
-    /// All rows are kept, and each gets the values of so many windows, some of which are as long as a row.
-    Whole { windows: usize, long: usize },
+/// Refuses a join whose condition calls so many functions that one batch of pairs would take GiBs: nobody hands
+/// pairs on, so they can't be cut.
+fn refuse_costly(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    // What functions are called shows without a schema.
+    let calls = Load::of_expressions(plan, &Schema::empty())?.growing;
+    if plan.children().len() < 2 || calls <= CONDITION_CALLS {
+        return Ok(());
+    }
+    Err(DataFusionError::External(Box::new(Error::new(
+        ErrorKind::OverLimit,
+        format!(
+            "the condition of a join calls {calls} functions that make texts or lists, {CONDITION_CALLS} are allowed: compute them in subqueries"
+        ),
+    ))))
 }
 
 impl Kind {
@@ -83,9 +95,10 @@ impl Kind {
             || plan.downcast_ref::<CrossJoinExec>().is_some()
             || plan.downcast_ref::<SortMergeJoinExec>().is_some()
             || plan.downcast_ref::<SymmetricHashJoinExec>().is_some()
-            || plan.downcast_ref::<PiecewiseMergeJoinExec>().is_some();
+            || plan.downcast_ref::<PiecewiseMergeJoinExec>().is_some()
+            || plan.name() == ASOF_JOIN;
         if is_join {
-            return Ok(Some(Self::Batch(1)));
+            return Ok(Some(Self::Batch { copies: 1 }));
         }
         let puts_together = plan.downcast_ref::<FilterExec>().is_some()
             || plan.downcast_ref::<RepartitionExec>().is_some()
@@ -95,27 +108,45 @@ impl Kind {
             let is_cut = plan.exists(|plan| Ok(plan.name() == PORTIONS))?;
             return Ok(is_cut.then_some(Self::Together));
         }
-        // The windows' values are the last columns.
-        let long = |windows: usize| {
-            let schema = plan.schema();
-            let values = schema.fields().iter().rev().take(windows);
-            values.filter(|value| is_long(value.data_type())).count()
-        };
         if let Some(whole) = plan.downcast_ref::<WindowAggExec>() {
-            let windows = whole.window_expr().len();
-            let long = long(windows);
-            return Ok(Some(Self::Whole { windows, long }));
+            let windows = whole.window_expr();
+            let lists = windows.iter().filter(|window| makes_list(window)).count();
+            return Ok(Some(Self::Whole {
+                windows: windows.len(),
+                long: long(plan, windows.len()).saturating_sub(lists),
+                lists,
+            }));
         }
         let bounded = plan.downcast_ref::<BoundedWindowAggExec>();
-        let long = bounded.map_or(0, |bounded| long(bounded.window_expr().len()));
-        Ok((long > 0).then_some(Self::Batch(long)))
+        let copies = bounded.map_or(0, |bounded| long(plan, bounded.window_expr().len()));
+        Ok((copies > 0).then_some(Self::Batch { copies }))
     }
+}
+
+/// How many of an operator's last columns are long: those are its windows' values.
+fn long(plan: &Arc<dyn ExecutionPlan>, windows: usize) -> usize {
+    let schema = plan.schema();
+    let values = schema.fields().iter().rev().take(windows);
+    values.filter(|value| is_long(value.data_type())).count()
+}
+
+fn makes_list(window: &Arc<dyn WindowExpr>) -> bool {
+    let window = window.as_any().downcast_ref::<PlainAggregateWindowExpr>();
+    window.is_some_and(|it| window_lists::makes_lists(it.get_aggregate_expr().fun().name()))
+}
+
+/// What a window's rows have in common.
+fn keys_of(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {
+    let whole = plan.downcast_ref::<WindowAggExec>();
+    let window = whole.and_then(|whole| whole.window_expr().first());
+    window.map_or_else(Vec::new, |window| window.partition_by().to_vec())
 }
 
 /// What one operator has reserved.
 #[derive(Debug)]
 struct Account {
     kind: Kind,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
     operator: String,
     /// How many batches it makes at once.
     batches: usize,
@@ -124,47 +155,30 @@ struct Account {
 
 #[derive(Debug, Default)]
 struct Held {
+    came: Came,
     reservation: Option<MemoryReservation>,
-    /// The longest row of each side, and the rows and bytes that came in.
-    longest: [usize; 2],
-    rows: usize,
-    bytes: usize,
     /// Partitions that are being read.
     open: usize,
 }
 
 impl Account {
-    /// Reserves what may be made of some more rows of one side.
-    fn add(&self, side: usize, rows: &RecordBatch, context: &TaskContext) -> Result<()> {
-        let bytes = slice_bytes(rows)?;
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.rows += rows.num_rows();
-        held.bytes += bytes;
-        let longest = &mut held.longest[side.min(1)];
-        *longest = (*longest).max(match self.kind {
-            Kind::Together => bytes / rows.num_rows().max(1),
-            // A row is no longer than all of them are together.
-            Kind::Batch(_) | Kind::Whole { .. } if bytes > (*longest).max(SHORT_ROW_BYTES) => {
-                longest_row(rows)
-            }
-            Kind::Batch(_) | Kind::Whole { .. } => 0,
-        });
-        let row = held.longest.iter().sum::<usize>();
+    /// Reserves what may be made of some more rows of one side, of which so many bytes stand in each row.
+    fn add(
+        &self,
+        side: usize,
+        (rows, repeated): (&RecordBatch, usize),
+        context: &TaskContext,
+    ) -> Result<()> {
+        let mut held = self.held();
+        held.came.add(self.kind, side, rows)?;
+        held.came.repeat(repeated);
         let batch_rows = context.session_config().batch_size();
-        let needed = match self.kind {
-            Kind::Together | Kind::Batch(_) if row <= SHORT_ROW_BYTES => 0,
-            Kind::Together => self.batches * batch_rows * row,
-            Kind::Batch(copies) => self.batches * batch_rows * copies * row,
-            Kind::Whole { windows, long } => {
-                // What it keeps is put together once more before it is worked on.
-                2 * held.bytes + held.rows * (windows * WINDOW_VALUE_BYTES + long * row)
-            }
-        };
+        let needed = held.came.needed(self.kind, self.batches, batch_rows);
         if needed == 0 {
             return Ok(());
         }
         let reservation = held.reservation.get_or_insert_with(|| {
-            MemoryConsumer::new(format!("{} of rows of {row} bytes", self.operator))
+            MemoryConsumer::new(format!("long rows of {}", self.operator))
                 .register(context.memory_pool())
         });
         match needed > reservation.size() {
@@ -174,29 +188,20 @@ impl Account {
     }
 
     fn open(&self) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .open += 1;
+        self.held().open += 1;
     }
 
     fn close(&self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         held.open = held.open.saturating_sub(1);
         if held.open == 0 {
             *held = Held::default();
         }
     }
-}
 
-/// No row of these takes more.
-fn longest_row(rows: &RecordBatch) -> usize {
-    let columns = rows.columns().iter();
-    let longest = columns.map(|column| match is_long(column.data_type()) {
-        true => row_bytes(column).into_iter().max().unwrap_or_default(),
-        false => 0,
-    });
-    usize::try_from(longest.sum::<u64>()).unwrap_or(usize::MAX)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Rows on their way into the operator.
@@ -221,6 +226,7 @@ impl Passage for Side {
             input: input.execute(partition, Arc::clone(&context))?,
             account: Arc::clone(&self.account),
             side: self.side,
+            runs: Runs::of(self.account.kind, &self.account.keys),
             context,
         }))
     }
@@ -230,6 +236,7 @@ struct Counted {
     input: SendableRecordBatchStream,
     account: Arc<Account>,
     side: usize,
+    runs: Option<Runs>,
     context: Arc<TaskContext>,
 }
 
@@ -243,7 +250,12 @@ impl Stream for Counted {
         meter::close();
         Poll::Ready(next.map(|rows| {
             let rows = rows?;
-            this.account.add(this.side, &rows, &this.context)?;
+            let repeated = match &mut this.runs {
+                Some(runs) => runs.add(&rows)?,
+                None => 0,
+            };
+            let account = &this.account;
+            account.add(this.side, (&rows, repeated), &this.context)?;
             Ok(rows)
         }))
     }

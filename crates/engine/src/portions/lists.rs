@@ -17,9 +17,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use futures::{Stream, StreamExt, ready};
 
-use crate::bounded::row_bytes;
 use crate::passage::Passage;
 use crate::portions::{MOST_ROWS, PORTION_BYTES, PORTIONS};
+use crate::sizes::{list_lengths, row_bytes, values};
 
 /// Bytes that are made of one row without a reservation.
 const FREE_BYTES: u64 = 16 * 1024 * 1024;
@@ -156,40 +156,47 @@ fn unnested_bytes(batch: &RecordBatch, lists: &[(usize, usize)]) -> Vec<u64> {
 
 /// The elements of each list, those of lists within lists where it is unnested deeper.
 fn elements(array: &ArrayRef, depth: usize) -> Vec<u64> {
-    let (offsets, values): (Vec<usize>, &ArrayRef) = match array.data_type() {
+    // What is no list is one element.
+    let lengths = list_lengths(array).unwrap_or_else(|| vec![1; array.len()]);
+    if depth <= 1 {
+        return lengths;
+    }
+    let within = match array.data_type() {
         DataType::List(_) => {
             let list = array.as_list::<i32>();
-            let offsets = list.value_offsets().iter();
-            (
-                offsets.map(|offset| *offset as usize).collect(),
-                list.values(),
-            )
+            elements(&values(list.values(), list.value_offsets()), depth - 1)
         }
         DataType::LargeList(_) => {
             let list = array.as_list::<i64>();
-            let offsets = list.value_offsets().iter();
-            (
-                offsets.map(|offset| *offset as usize).collect(),
-                list.values(),
-            )
+            elements(&values(list.values(), list.value_offsets()), depth - 1)
         }
-        DataType::FixedSizeList(_, size) => {
-            let size = usize::try_from(*size).unwrap_or_default();
-            let offsets = (0..=array.len()).map(|row| row * size);
-            (offsets.collect(), array.as_fixed_size_list().values())
+        DataType::FixedSizeList(..) => elements(array.as_fixed_size_list().values(), depth - 1),
+        // Where they lie is not told by their order: any of them may be the longest.
+        DataType::ListView(_) => {
+            return longest(array.as_list_view::<i32>().values(), &lengths, depth);
         }
-        // No list: it is one element.
-        _ => return vec![1; array.len()],
+        DataType::LargeListView(_) => {
+            return longest(array.as_list_view::<i64>().values(), &lengths, depth);
+        }
+        _ => return lengths,
     };
-    if depth <= 1 {
-        return offsets
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]) as u64)
-            .collect();
-    }
-    let within = elements(values, depth - 1);
-    offsets
-        .windows(2)
-        .map(|pair| within[pair[0]..pair[1]].iter().sum())
+    let mut within = within.into_iter();
+    let of_list = |length: u64| {
+        within
+            .by_ref()
+            .take(usize::try_from(length).unwrap_or(usize::MAX))
+            .sum()
+    };
+    lengths.into_iter().map(of_list).collect()
+}
+
+fn longest(values: &ArrayRef, lengths: &[u64], depth: usize) -> Vec<u64> {
+    let longest = elements(values, depth - 1)
+        .into_iter()
+        .max()
+        .unwrap_or_default();
+    lengths
+        .iter()
+        .map(|length| length.saturating_mul(longest))
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::physical_expr::expressions::{Column, InListExpr, Literal};
@@ -11,9 +11,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 
-use crate::bounded::is_guarded;
+use crate::bounded::{Growth, is_guarded};
 use crate::operators::is_concatenation;
 use crate::portions::{MOST_ROWS, PORTION_BYTES};
+use crate::sizes::is_long;
 
 /// Literals that are shorter may stand in each row of a batch.
 const LITERAL_BYTES: usize = 64;
@@ -26,6 +27,8 @@ const FEW_COMPUTED: usize = 4;
 pub(super) struct Load {
     /// Whether there are functions that keep an account of what they make.
     pub(super) is_metered: bool,
+    /// How many of them make texts or lists that are longer than what they are given.
+    pub(super) growing: usize,
     /// Whether they are evaluated over all rows once the last has come.
     pub(super) is_window: bool,
     /// Bytes of long literals, which may stand in each row.
@@ -47,31 +50,32 @@ impl Load {
             // Its expressions are those of the first step; this one merges.
             return Ok(None);
         }
-        let load = Self::of_expressions(plan, input)?;
-        let is_light = !load.is_metered && load.most_rows() >= MOST_ROWS && load.copies() == 0;
-        Ok((!is_light).then_some(load))
+        let load = Self::of_expressions(plan, &input.schema())?;
+        Ok((!load.is_light()).then_some(load))
     }
 
-    fn of_expressions(
-        plan: &Arc<dyn ExecutionPlan>,
-        input: &Arc<dyn ExecutionPlan>,
-    ) -> Result<Self> {
+    /// What stands in all expressions of an operator, over rows of this schema.
+    pub(super) fn of_expressions(plan: &Arc<dyn ExecutionPlan>, schema: &Schema) -> Result<Self> {
         let mut load = Self {
             is_window: plan.downcast_ref::<WindowAggExec>().is_some()
                 || plan.downcast_ref::<BoundedWindowAggExec>().is_some(),
             ..Self::default()
         };
-        let schema = input.schema();
         plan.apply_expressions(&mut |expr| {
-            load.add(expr, &schema)?;
+            load.add(expr, schema)?;
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(load)
     }
 
+    /// Whether it is little whatever the rows are.
+    pub(super) fn is_light(&self) -> bool {
+        !self.is_metered && self.most_rows() >= MOST_ROWS && self.copies() == 0
+    }
+
     /// The rows whose literals fit into a portion.
     pub(super) fn most_rows(&self) -> usize {
-        rows_of(self.literal_bytes)
+        (2 * PORTION_BYTES / self.literal_bytes.max(1)).clamp(1, MOST_ROWS)
     }
 
     /// How many copies of a row there may be in what is computed of it; 0 where they are few.
@@ -82,7 +86,7 @@ impl Load {
         }
     }
 
-    fn add(&mut self, expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<()> {
+    pub(super) fn add(&mut self, expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<()> {
         expr.apply(|expr| {
             if let Some(literal) = expr.downcast_ref::<Literal>() {
                 self.literal_bytes += bytes_of(literal.value());
@@ -94,8 +98,12 @@ impl Load {
                 return Ok(TreeNodeRecursion::Jump);
             }
             let function = expr.downcast_ref::<ScalarFunctionExpr>();
-            self.is_metered |= function
-                .is_some_and(|called| is_guarded(called.fun()) || is_concatenation(called.fun()));
+            if let Some(called) = function.map(ScalarFunctionExpr::fun) {
+                let is_concatenation = is_concatenation(called);
+                self.is_metered |= is_concatenation || is_guarded(called);
+                let is_growing = Growth::of(called.name()).is_some_and(Growth::is_size);
+                self.growing += usize::from(is_concatenation || is_growing);
+            }
             let is_column = expr.downcast_ref::<Column>().is_some();
             let is_computed = !is_column && expr.data_type(schema).is_ok_and(|it| is_long(&it));
             self.computed += usize::from(is_computed);
@@ -103,24 +111,6 @@ impl Load {
         })?;
         Ok(())
     }
-}
-
-/// The bytes of the long literals in an operator's expressions.
-pub(super) fn literal_bytes(
-    plan: &Arc<dyn ExecutionPlan>,
-    input: &Arc<dyn ExecutionPlan>,
-) -> Result<usize> {
-    Load::of_expressions(plan, input).map(|load| load.literal_bytes)
-}
-
-/// The rows in each of which so many bytes may stand.
-pub(super) fn rows_of(bytes: usize) -> usize {
-    (2 * PORTION_BYTES / bytes.max(1)).clamp(1, MOST_ROWS)
-}
-
-/// Whether values of a type may be of any length.
-pub(super) fn is_long(data_type: &DataType) -> bool {
-    !(data_type.is_primitive() || matches!(data_type, DataType::Boolean | DataType::Null))
 }
 
 /// The bytes of a literal, where they are many.

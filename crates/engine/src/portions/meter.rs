@@ -18,11 +18,11 @@ thread_local! {
 
 /// The bytes that were made of some rows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Account(Arc<AtomicU64>);
+pub(crate) struct Account(Arc<AtomicU64>);
 
 impl Account {
     /// Begins with the rows that are handed over next.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.store(0, Ordering::Relaxed);
         OPEN.replace(Some((try_id(), self.clone())));
     }
@@ -34,7 +34,7 @@ impl Account {
 }
 
 /// Closes the account that is open: what is made from here on is not made of its rows.
-pub(super) fn close() {
+pub(crate) fn close() {
     OPEN.replace(None);
 }
 

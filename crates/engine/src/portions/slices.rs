@@ -11,11 +11,11 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{Stream, StreamExt, ready};
 
-use crate::encode::slice_bytes;
 use crate::passage::Passage;
 use crate::portions::load::Load;
 use crate::portions::meter::Account;
-use crate::portions::{MOST_ROWS, PORTION_BYTES, PORTIONS};
+use crate::portions::{MOST_ROWS, PORTION_BYTES, PORTIONS, meter};
+use crate::sizes::slice_bytes;
 
 /// The rows of the first portion: what functions make of one is known after it.
 const FIRST_ROWS: usize = 16;
@@ -119,6 +119,8 @@ impl Stream for Slices {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.learn();
+        // What operators below make until they have made the next rows is not made of the last.
+        meter::close();
         let next = match this.rest.take() {
             Some(rest) => Some(Ok(rest)),
             None => ready!(this.input.poll_next_unpin(context)),

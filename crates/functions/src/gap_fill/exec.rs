@@ -305,6 +305,14 @@ impl Filling {
                 ),
             ));
         };
+        // What names the series stands in each row that is added.
+        let first = rows.slice(0, 1);
+        let sizes = first
+            .columns()
+            .iter()
+            .map(|it| it.to_data().get_slice_memory_size());
+        let row = sizes.sum::<std::result::Result<usize, _>>()?;
+        self.memory.try_grow(spine.added().saturating_mul(row))?;
         let columns = spine.columns(&rows, self.bucket, &self.keys, self.buckets, &self.fills)?;
         let filled = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         let mut start = 0;
