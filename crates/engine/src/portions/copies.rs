@@ -98,7 +98,10 @@ impl Kind {
             || plan.downcast_ref::<PiecewiseMergeJoinExec>().is_some()
             || plan.name() == ASOF_JOIN;
         if is_join {
-            return Ok(Some(Self::Batch { copies: 1 }));
+            return Ok(Some(Self::Batch {
+                copies: 1,
+                sides: plan.children().len(),
+            }));
         }
         let puts_together = plan.downcast_ref::<FilterExec>().is_some()
             || plan.downcast_ref::<RepartitionExec>().is_some()
@@ -119,7 +122,7 @@ impl Kind {
         }
         let bounded = plan.downcast_ref::<BoundedWindowAggExec>();
         let copies = bounded.map_or(0, |bounded| long(plan, bounded.window_expr().len()));
-        Ok((copies > 0).then_some(Self::Batch { copies }))
+        Ok((copies > 0).then_some(Self::Batch { copies, sides: 1 }))
     }
 }
 
