@@ -382,12 +382,13 @@ def test_a_row_that_is_too_long_for_a_stock_client_is_refused_in_mid_stream(serv
 def test_a_row_that_is_too_long_for_a_message_comes_by_flight_and_by_http(server: Server) -> None:
     with flight_sql.by_hand(server) as client:
         table = flight_sql.fetched(client, flight_sql.info(client, "CommandStatementQuery", (1, LONG_ROW)))
-    assert (table.num_rows, len(table["f"][39_999].as_py())) == (40_000, 940_000)
+    # Nothing says in which order the rows come.
+    assert (table.num_rows, len(table.sort_by("x")["f"][39_999].as_py())) == (40_000, 940_000)
     with flight_sql.connect(server) as connection:
-        assert len(flight_sql.rows(connection, LONG_ROW)[-1][-1]) == 940_000
+        assert len(max(flight_sql.rows(connection, LONG_ROW))[-1]) == 940_000
     with asked_by_http(server, LONG_ROW) as answer:
-        last = answer.read().splitlines()[-1]
-        assert len(json.loads(last)["f"]) == 940_000
+        longest = max(answer.read().splitlines(), key=len)
+        assert len(json.loads(longest)["f"]) == 940_000
 
 
 def test_a_row_that_adbc_cannot_take_is_refused_by_the_server(server: Server) -> None:

@@ -23,11 +23,12 @@ pub(super) enum Kind {
     /// A row of each of its inputs may stand in each row of a batch, so many times.
     Batch { copies: usize, sides: usize },
     /// All rows are kept, and each gets the values of so many windows; of some, one as long as any row of its
-    /// run, of others a list of the whole run.
+    /// run, of others a list of the whole run, or of what differs in it.
     Whole {
         windows: usize,
         long: usize,
         lists: usize,
+        sets: usize,
     },
 }
 
@@ -106,6 +107,7 @@ pub(super) struct Runs {
     keys: Vec<Arc<dyn PhysicalExpr>>,
     long: usize,
     lists: usize,
+    sets: usize,
     rows: usize,
     longest: usize,
     bytes: usize,
@@ -116,10 +118,13 @@ pub(super) struct Runs {
 impl Runs {
     pub(super) fn of(kind: Kind, keys: &[Arc<dyn PhysicalExpr>]) -> Option<Self> {
         match kind {
-            Kind::Whole { long, lists, .. } if long + lists > 0 => Some(Self {
+            Kind::Whole {
+                long, lists, sets, ..
+            } if long + lists + sets > 0 => Some(Self {
                 keys: keys.to_vec(),
                 long,
                 lists,
+                sets,
                 rows: 0,
                 longest: 0,
                 bytes: 0,
@@ -154,8 +159,14 @@ impl Runs {
                 self.bytes = self.bytes.saturating_add(size).saturating_add(8);
             }
             let value = self.long.saturating_mul(self.longest);
-            let list = self.lists.saturating_mul(self.bytes.min(WINDOW_LIST_BYTES));
-            let all = self.rows.saturating_mul(value.saturating_add(list));
+            // One that is longer is refused as a list.
+            let list = match self.bytes <= WINDOW_LIST_BYTES {
+                true => self.lists.saturating_mul(self.bytes),
+                false => 0,
+            };
+            let set = self.sets.saturating_mul(self.bytes.min(WINDOW_LIST_BYTES));
+            let values = value.saturating_add(list).saturating_add(set);
+            let all = self.rows.saturating_mul(values);
             more = more.saturating_add(all.saturating_sub(self.counted));
             self.counted = self.counted.max(all);
         }
@@ -225,6 +236,7 @@ mod tests {
             windows: 1,
             long: 1,
             lists: 0,
+            sets: 0,
         };
         let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("key", 0));
         let mut runs = Runs::of(kind, &[key]).expect("long values");
@@ -246,17 +258,26 @@ mod tests {
 
     #[test]
     fn a_list_of_a_run_is_as_long_as_the_run() {
-        let kind = Kind::Whole {
-            windows: 1,
-            long: 0,
-            lists: 1,
+        let of = |lists, sets| {
+            let kind = Kind::Whole {
+                windows: 1,
+                long: 0,
+                lists,
+                sets,
+            };
+            Runs::of(kind, &[]).expect("lists")
         };
-        let mut runs = Runs::of(kind, &[]).expect("lists");
+        let (few, many) = (rows(&[(1, 2), (2, 4)]), rows(&vec![(1, 92); 998]));
+        let (mut list, mut set) = (of(1, 0), of(0, 1));
+        for runs in [&mut list, &mut set] {
+            assert_eq!(runs.add(&few).expect("sizes"), 2 * (10 + 12));
+        }
         assert_eq!(
-            runs.add(&rows(&[(1, 2), (2, 4)])).expect("sizes"),
-            2 * (10 + 12)
+            list.add(&many).expect("sizes"),
+            0,
+            "it is refused as a list"
         );
-        let more = runs.add(&rows(&vec![(1, 92); 998])).expect("sizes");
-        assert_eq!(more, 1000 * WINDOW_LIST_BYTES - 2 * (10 + 12));
+        let more = 1000 * WINDOW_LIST_BYTES - 2 * (10 + 12);
+        assert_eq!(set.add(&many).expect("sizes"), more);
     }
 }

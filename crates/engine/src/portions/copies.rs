@@ -16,6 +16,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{
@@ -113,11 +114,16 @@ impl Kind {
         }
         if let Some(whole) = plan.downcast_ref::<WindowAggExec>() {
             let windows = whole.window_expr();
-            let lists = windows.iter().filter(|window| makes_list(window)).count();
+            let count = |distinct: bool| {
+                let lists = windows.iter().filter_map(list_of);
+                lists.filter(|list| list.is_distinct() == distinct).count()
+            };
+            let (lists, sets) = (count(false), count(true));
             return Ok(Some(Self::Whole {
                 windows: windows.len(),
-                long: long(plan, windows.len()).saturating_sub(lists),
+                long: long(plan, windows.len()).saturating_sub(lists + sets),
                 lists,
+                sets,
             }));
         }
         let bounded = plan.downcast_ref::<BoundedWindowAggExec>();
@@ -133,9 +139,11 @@ fn long(plan: &Arc<dyn ExecutionPlan>, windows: usize) -> usize {
     values.filter(|value| is_long(value.data_type())).count()
 }
 
-fn makes_list(window: &Arc<dyn WindowExpr>) -> bool {
-    let window = window.as_any().downcast_ref::<PlainAggregateWindowExpr>();
-    window.is_some_and(|it| window_lists::makes_lists(it.get_aggregate_expr().fun().name()))
+/// The aggregate of a window that collects its values.
+fn list_of(window: &Arc<dyn WindowExpr>) -> Option<&AggregateFunctionExpr> {
+    let window = window.as_any().downcast_ref::<PlainAggregateWindowExpr>()?;
+    let aggregate = window.get_aggregate_expr();
+    window_lists::makes_lists(aggregate.fun().name()).then_some(aggregate)
 }
 
 /// What a window's rows have in common.
