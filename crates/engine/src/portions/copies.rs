@@ -53,7 +53,7 @@ pub(super) fn held(
     if let Kind::Batch { .. } = kind {
         refuse_costly(plan)?;
     }
-    let account = Arc::new(Account {
+    let ledger = Arc::new(Ledger {
         kind,
         keys: keys_of(plan),
         operator: plan.name().to_owned(),
@@ -62,15 +62,15 @@ pub(super) fn held(
     });
     let inputs = plan.children().into_iter().enumerate();
     let inputs = inputs.map(|(side, input)| {
-        let account = Arc::clone(&account);
-        let counted = PassageExec::of(Arc::clone(input), Arc::new(Side { account, side }));
+        let ledger = Arc::clone(&ledger);
+        let counted = PassageExec::of(Arc::clone(input), Arc::new(Side { ledger, side }));
         match cut {
             Some(cut) => PassageExec::of(counted, Arc::clone(cut)),
             None => counted,
         }
     });
     let plan = over(plan, inputs.collect())?;
-    Ok(Some(PassageExec::of(plan, Arc::new(Made(account)))))
+    Ok(Some(PassageExec::of(plan, Arc::new(Made(ledger)))))
 }
 
 /// Refuses a join whose condition calls so many functions that one batch of pairs would take GiBs: nobody hands
@@ -155,7 +155,7 @@ fn keys_of(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn PhysicalExpr>> {
 
 /// What one operator has reserved.
 #[derive(Debug)]
-struct Account {
+struct Ledger {
     kind: Kind,
     keys: Vec<Arc<dyn PhysicalExpr>>,
     operator: String,
@@ -172,7 +172,7 @@ struct Held {
     open: usize,
 }
 
-impl Account {
+impl Ledger {
     /// Reserves what may be made of some more rows of one side, of which so many bytes stand in each row.
     fn add(
         &self,
@@ -218,7 +218,7 @@ impl Account {
 /// Rows on their way into the operator.
 #[derive(Debug)]
 struct Side {
-    account: Arc<Account>,
+    ledger: Arc<Ledger>,
     side: usize,
 }
 
@@ -235,9 +235,9 @@ impl Passage for Side {
     ) -> Result<SendableRecordBatchStream> {
         Ok(Box::pin(Counted {
             input: input.execute(partition, Arc::clone(&context))?,
-            account: Arc::clone(&self.account),
+            ledger: Arc::clone(&self.ledger),
             side: self.side,
-            runs: Runs::of(self.account.kind, &self.account.keys),
+            runs: Runs::of(self.ledger.kind, &self.ledger.keys),
             context,
         }))
     }
@@ -245,7 +245,7 @@ impl Passage for Side {
 
 struct Counted {
     input: SendableRecordBatchStream,
-    account: Arc<Account>,
+    ledger: Arc<Ledger>,
     side: usize,
     runs: Option<Runs>,
     context: Arc<TaskContext>,
@@ -265,8 +265,8 @@ impl Stream for Counted {
                 Some(runs) => runs.add(&rows)?,
                 None => 0,
             };
-            let account = &this.account;
-            account.add(this.side, (&rows, repeated), &this.context)?;
+            let ledger = &this.ledger;
+            ledger.add(this.side, (&rows, repeated), &this.context)?;
             Ok(rows)
         }))
     }
@@ -280,7 +280,7 @@ impl RecordBatchStream for Counted {
 
 /// Rows on their way out of it.
 #[derive(Debug)]
-struct Made(Arc<Account>);
+struct Made(Arc<Ledger>);
 
 impl Passage for Made {
     fn name(&self) -> &'static str {
@@ -297,14 +297,14 @@ impl Passage for Made {
         self.0.open();
         Ok(Box::pin(Leaving {
             input,
-            account: Arc::clone(&self.0),
+            ledger: Arc::clone(&self.0),
         }))
     }
 }
 
 struct Leaving {
     input: SendableRecordBatchStream,
-    account: Arc<Account>,
+    ledger: Arc<Ledger>,
 }
 
 impl Stream for Leaving {
@@ -323,6 +323,6 @@ impl RecordBatchStream for Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.account.close();
+        self.ledger.close();
     }
 }
