@@ -524,7 +524,7 @@ def test_what_one_step_makes_is_held_to_a_size(long_store: Path, tmp_path: Path,
         assert isinstance(ended, list) or ended in MAPPED, ended
         is_refused_unplanned = name in ("delimiters", "values of a fixed size")
         assert (ended == StatusCode.INVALID_ARGUMENT) == is_refused_unplanned, ended
-        assert memory.rise <= (1024 if name == "constants" else 384) * MIB, f"{memory.rise / MIB:.0f} MiB"
+        assert memory.rise <= 384 * MIB, f"{memory.rise / MIB:.0f} MiB"
         assert_free(server)
         server.stop()
 

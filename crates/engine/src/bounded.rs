@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature,
 };
 
-use crate::limits::{CONSTANT_BYTES, FUNCTION_BATCH_BYTES, VALUE_BYTES};
+use crate::limits::{CONSTANT_BYTES, CONSTANTS_BYTES, FUNCTION_BATCH_BYTES, VALUE_BYTES};
 use crate::portions::meter;
 use crate::sizes::row_bytes;
 use crate::{Error, ErrorKind};
@@ -149,6 +149,10 @@ pub(crate) fn call(
     let limit = Limit {
         function,
         value_limit,
+        all: match constant {
+            true => CONSTANTS_BYTES,
+            false => FUNCTION_BATCH_BYTES,
+        },
         of: match constant {
             true => "constants of a statement",
             false => "functions of a batch",
@@ -237,7 +241,8 @@ fn in_parts(
 struct Limit<'a> {
     function: &'a str,
     value_limit: u64,
-    /// What a batch's limit is for.
+    /// What all of them together may make.
+    all: u64,
     of: &'static str,
 }
 
@@ -266,8 +271,8 @@ impl Limit<'_> {
 
     fn exceeded_by_batch(&self, bytes: u64) -> DataFusionError {
         too_large(format!(
-            "{} would make {bytes} bytes more, {FUNCTION_BATCH_BYTES} are allowed to all {}: make shorter values",
-            self.function, self.of
+            "{} would make {bytes} bytes more, {} are allowed to all {}: make shorter values",
+            self.function, self.all, self.of
         ))
     }
 }

@@ -85,7 +85,10 @@ pub(crate) const VALUE_BYTES: u64 = 1024 * 1024;
 /// Bytes of one value that a function makes of constants alone: it stands in every row of a batch.
 pub(crate) const CONSTANT_BYTES: u64 = 256 * 1024;
 
-/// Bytes of all values that a function makes for one batch.
+/// Bytes of all constants that functions make for one statement, whose plan holds each several times.
+pub(crate) const CONSTANTS_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of all values that functions make for one batch.
 pub(crate) const FUNCTION_BATCH_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Bytes of a text that a subquery gives for a value: it may stand in each row of a batch.

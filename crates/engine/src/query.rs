@@ -21,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::command::{Parsed, parsed};
 use crate::conform::{conform, conformed_schema};
 use crate::engine::Planning;
+use crate::limits::CONSTANTS_BYTES;
 use crate::portions::{batch_rows, meter};
 use crate::warnings::warnings;
 use crate::{
@@ -330,7 +331,7 @@ pub(crate) async fn plan(
     } = engine.prepare(&mut statement, request).await?;
     let while_planning = |error| Error::while_planning(&error);
     // Constants are made while a statement is planned, and kept.
-    let constants = meter::Account::default();
+    let constants = meter::Account::of(CONSTANTS_BYTES);
     constants.open();
     let plan = state.statement_to_plan(statement).await;
     let plan = plan.map_err(while_planning)?;

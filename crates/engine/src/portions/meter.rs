@@ -16,20 +16,30 @@ thread_local! {
     static OPEN: RefCell<Option<(Option<Id>, Account)>> = const { RefCell::new(None) };
 }
 
-/// The bytes that were made of some rows.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Account(Arc<AtomicU64>);
+/// The bytes that were made of some rows, and how many may be.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    made: Arc<AtomicU64>,
+    limit: u64,
+}
 
 impl Account {
+    pub(crate) fn of(limit: u64) -> Self {
+        Self {
+            made: Arc::default(),
+            limit,
+        }
+    }
+
     /// Begins with the rows that are handed over next.
     pub(crate) fn open(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.made.store(0, Ordering::Relaxed);
         OPEN.replace(Some((try_id(), self.clone())));
     }
 
     /// What was made of them so far.
     pub(super) fn made(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.made.load(Ordering::Relaxed)
     }
 }
 
@@ -40,12 +50,12 @@ pub(crate) fn close() {
 
 /// How many bytes a function may make.
 pub(crate) fn room() -> u64 {
-    FUNCTION_BATCH_BYTES.saturating_sub(of_open(Account::made).unwrap_or_default())
+    of_open(|account| account.limit.saturating_sub(account.made())).unwrap_or(FUNCTION_BATCH_BYTES)
 }
 
 /// Puts what a function has made on the account that is open.
 pub(crate) fn add(bytes: u64) {
-    of_open(|account| account.0.fetch_add(bytes, Ordering::Relaxed));
+    of_open(|account| account.made.fetch_add(bytes, Ordering::Relaxed));
 }
 
 fn of_open<T>(what: impl FnOnce(&Account) -> T) -> Option<T> {

@@ -11,6 +11,7 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{Stream, StreamExt, ready};
 
+use crate::limits::FUNCTION_BATCH_BYTES;
 use crate::passage::Passage;
 use crate::portions::load::Load;
 use crate::portions::meter::Account;
@@ -60,7 +61,7 @@ impl Passage for InSlices {
             .min(load.most_rows()),
             rest: None,
             handed: 0,
-            account: Account::default(),
+            account: Account::of(FUNCTION_BATCH_BYTES),
         }))
     }
 }
