@@ -142,21 +142,9 @@ pub(crate) fn call(
         .iter()
         .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     // A constant stands in every row of a batch.
-    let (foretold_rows, value_limit) = match constant {
-        true => (1, CONSTANT_BYTES),
-        false => (rows, VALUE_BYTES),
-    };
-    let limit = Limit {
-        function,
-        value_limit,
-        all: match constant {
-            true => CONSTANTS_BYTES,
-            false => FUNCTION_BATCH_BYTES,
-        },
-        of: match constant {
-            true => "constants of a statement",
-            false => "functions of a batch",
-        },
+    let (foretold_rows, limit) = match constant {
+        true => (1, Limit::of_constants(function)),
+        false => (rows, Limit::of_batch(function)),
     };
     let foretold = growth.sizes(args, foretold_rows)?;
     let total = limit.check(&foretold)?;
@@ -246,7 +234,25 @@ struct Limit<'a> {
     of: &'static str,
 }
 
-impl Limit<'_> {
+impl<'a> Limit<'a> {
+    fn of_constants(function: &'a str) -> Self {
+        Self {
+            function,
+            value_limit: CONSTANT_BYTES,
+            all: CONSTANTS_BYTES,
+            of: "constants of a statement",
+        }
+    }
+
+    fn of_batch(function: &'a str) -> Self {
+        Self {
+            function,
+            value_limit: VALUE_BYTES,
+            all: FUNCTION_BATCH_BYTES,
+            of: "functions of a batch",
+        }
+    }
+
     /// The bytes of all values together.
     fn check(&self, sizes: &[u64]) -> Result<u64> {
         let Self {

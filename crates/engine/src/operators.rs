@@ -46,6 +46,7 @@ impl FunctionRewrite for Guard {
         schema: &DFSchema,
         _: &ConfigOptions,
     ) -> Result<Transformed<Expr>> {
+        check_size(&expr, schema)?;
         match expr {
             Expr::BinaryExpr(BinaryExpr {
                 left,
@@ -73,14 +74,6 @@ impl FunctionRewrite for Guard {
             },
             // The planner takes some functions, such as the one of `[1, 2]`, past the registry.
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
-                let is_cast = ["arrow_cast", "arrow_try_cast"].contains(&func.name());
-                let called = Expr::ScalarFunction(ScalarFunction { func, args });
-                if is_cast {
-                    check_size(&called, schema)?;
-                }
-                let Expr::ScalarFunction(ScalarFunction { func, args }) = called else {
-                    return Ok(Transformed::no(called));
-                };
                 let replaced = bounded::guarded(&func);
                 Ok(match replaced {
                     Some(func) => {
@@ -174,12 +167,18 @@ fn is_short_constant(text: &Expr) -> bool {
     }
 }
 
-/// Refuses values of a size that is large whatever they hold.
+/// Refuses a cast to values of a size that is large whatever they hold.
 fn check_size(expr: &Expr, schema: &DFSchema) -> Result<()> {
-    match expr.get_type(schema) {
-        Ok(DataType::FixedSizeBinary(bytes)) if i64::from(bytes) > VALUE_BYTES as i64 => plan_err!(
-            "a value of {bytes} bytes is longer than the {VALUE_BYTES} that a value may have"
-        ),
+    let is_cast = match expr {
+        Expr::ScalarFunction(call) => ["arrow_cast", "arrow_try_cast"].contains(&call.func.name()),
+        _ => false,
+    };
+    match is_cast.then(|| expr.get_type(schema)) {
+        Some(Ok(DataType::FixedSizeBinary(bytes))) if i64::from(bytes) > VALUE_BYTES as i64 => {
+            plan_err!(
+                "a value of {bytes} bytes is longer than the {VALUE_BYTES} that a value may have"
+            )
+        }
         _ => Ok(()),
     }
 }
